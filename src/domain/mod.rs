@@ -1,0 +1,22 @@
+//! The words and rules of lending, pure: no store, no network, no clock of its own.
+//!
+//! Every other module speaks in these types. What a store or a caller sends is parsed into them once,
+//! at the edge, so that a value of one of these types is always valid.
+
+pub mod key;
+pub mod lease;
+pub mod pool;
+pub mod report;
+pub mod secret;
+pub mod state;
+pub mod stats;
+pub mod timestamp;
+
+pub use key::{DisabledReason, Key, KeyId, KeyRef, OpenLease, UsageCount};
+pub use lease::{EntryId, IdempotencyDigest, LeaseId, Ttl};
+pub use pool::{Lapsed, Picks, Policy, PoolName};
+pub use report::{Outcome, Report};
+pub use secret::Secret;
+pub use state::State;
+pub use stats::PoolStats;
+pub use timestamp::Timestamp;

@@ -1,0 +1,56 @@
+//! What a pool answers when it has nothing better.
+
+use crate::domain::{PoolName, PoolStats};
+use crate::store::StoreError;
+
+/// Why a pool could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// There is no pool of that name.
+    #[error("there is no such pool; there are: {known}")]
+    UnknownPool {
+        /// The names of those there are.
+        known: String,
+    },
+    /// The pool has no such key.
+    #[error("the pool has no such key")]
+    UnknownKey,
+    /// The key's stored count is no number that can be counted on.
+    #[error("the key's usage_count is no number")]
+    InvalidKey,
+    /// The lease was settled or has lapsed.
+    #[error("the lease is gone")]
+    LeaseGone,
+    /// No key of the pool can be handed out now.
+    #[error("pool {pool} has no usable key")]
+    NoUsableKey {
+        /// The pool.
+        pool: PoolName,
+        /// Why, and when the next one is due.
+        stats: Box<PoolStats>,
+    },
+    /// Too many wait for their turn; this one's time limit passed while it did.
+    #[error("too many requests wait for this pool")]
+    Overloaded,
+    /// The store could not be asked or did not answer.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+}
+
+impl PoolError {
+    /// The same for a step that hands nothing out: whatever became of it, no lease can come of it.
+    pub(super) fn nothing_lent(self) -> Self {
+        match self {
+            Self::Store(StoreError::Unresolved(cause)) => Self::Store(StoreError::Away(cause)),
+            other => other,
+        }
+    }
+
+    /// The whole chain of causes in one line, for the log.
+    pub fn chain(&self) -> String {
+        match self {
+            Self::Store(error) => error.chain(),
+            other => other.to_string(),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Lending: one hand-out after another on an instance, confirmed when there is none, given back when nobody takes it.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Pool, PoolError};
+use crate::domain::{EntryId, IdempotencyDigest, LeaseId, State};
+use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
+
+/// The first and the longest pause between two tries to settle what could not be answered.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The longest pause between two looks for a key that the pool says it has: others keep taking it first.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a caller asks a lease with.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// How long it should last; None = as the pool says.
+    pub ttl: Option<Duration>,
+    /// The name of the caller's token; empty without one.
+    pub by: String,
+    /// Makes a repeated request the same while its lease is open.
+    pub idempotency_key: Option<String>,
+}
+
+/// A key lent. Dropped without [`Lent::answered`], a new lease is given back as unused.
+pub struct Lent {
+    lease: LeaseId,
+    key: LeasedKey,
+    new: bool,
+    unanswered: Option<(Pool, LeaseRequest)>,
+}
+
+impl Lent {
+    /// The id by which the caller settles it.
+    pub fn lease(&self) -> &LeaseId {
+        &self.lease
+    }
+
+    /// The key and when the lease ends.
+    pub fn key(&self) -> &LeasedKey {
+        &self.key
+    }
+
+    /// False where the same request got this lease before.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// To be called when the answer is on its way: from here on the lease is the caller's.
+    pub fn answered(mut self) {
+        self.unanswered = None;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some((pool, request)) = self.unanswered.take() {
+            pool.give_back_later(request);
+        }
+    }
+}
+
+impl Pool {
+    /// Lends the key that goes first: one use of it is reserved until the lease is reported or lapses.
+    ///
+    /// # Errors
+    /// [`PoolError::NoUsableKey`] after a look that could have found one.
+    pub async fn lease(&self, ask: Ask) -> Result<Lent, PoolError> {
+        let deadline = self.deadline();
+        let turn = self.turn(deadline).await?;
+        let (reply, answer) = oneshot::channel();
+        let pool = self.clone();
+        // Detached: a caller who leaves cannot stop a hand-out half-way. What it gets then finds nobody, and the
+        // drop of `Lent` gives it back.
+        self.0.settling.spawn(async move {
+            let _ = reply.send(pool.lend(&ask, deadline, turn).await);
+        });
+        answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
+    }
+
+    /// Waits for this caller's turn to be handed a key.
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<OwnedMutexGuard<()>, PoolError> {
+        self.check_resolved()?;
+        let turn = timeout_at(deadline, self.0.turn.clone().lock_owned()).await.map_err(|_| PoolError::Overloaded);
+        self.check_resolved()?;
+        turn
+    }
+
+    fn check_resolved(&self) -> Result<(), PoolError> {
+        if self.0.unresolved.load(Ordering::Acquire) {
+            return Err(PoolError::Store(StoreError::Away("an earlier hand-out is not resolved yet".into())));
+        }
+        Ok(())
+    }
+
+    async fn lend(&self, ask: &Ask, deadline: Instant, turn: OwnedMutexGuard<()>) -> Result<Lent, PoolError> {
+        let entry = EntryId::from_bytes(rand::random());
+        let policy = self.policy();
+        let request = LeaseRequest {
+            entry,
+            ttl: ask.ttl.unwrap_or(policy.lease_ttl),
+            by: ask.by.clone(),
+            idem: match &ask.idempotency_key {
+                Some(key) => IdempotencyDigest::new(&ask.by, &policy.name, key),
+                None => IdempotencyDigest::none(entry),
+            },
+        };
+        let leased = self
+            .look(policy.uses_per_key, deadline, || async {
+                let asked = Instant::now();
+                match self.until(deadline, self.store().lease(policy, &request)).await? {
+                    LeaseAnswer::New(key) => Ok(Some((key, true, asked))),
+                    LeaseAnswer::Same(key) => Ok(Some((key, false, asked))),
+                    LeaseAnswer::NoUsableKey => Ok(None),
+                }
+            })
+            .await;
+        let (key, new, asked) = match leased {
+            Err(PoolError::Store(error @ StoreError::Unresolved(_))) => {
+                self.resolve(request, turn);
+                return Err(PoolError::Store(error));
+            }
+            other => other?,
+        };
+        drop(turn);
+        let lent = Lent {
+            lease: LeaseId { pool: policy.name.clone(), key: key.id, entry: key.entry },
+            key,
+            new,
+            unanswered: new.then(|| (self.clone(), request.clone())),
+        };
+        // The instant of asking is before the store's own: what is left of the lease is at least what is left here.
+        if new && asked.elapsed() > request.ttl / 2 {
+            return Err(PoolError::Store(StoreError::Away(
+                "the answer came after half of the lease had passed".into(),
+            )));
+        }
+        Ok(lent)
+    }
+
+    /// Looks for a key until there is one, or surely none.
+    ///
+    /// An empty answer alone is no proof: leases may have lapsed since, and a store under contention can pass by a
+    /// key that is free. So what lapsed is settled, the pool is counted, and a usable key in it means another look.
+    pub(super) async fn look<T, F>(
+        &self,
+        uses_per_key: u32,
+        deadline: Instant,
+        look: impl Fn() -> F,
+    ) -> Result<T, PoolError>
+    where
+        F: Future<Output = Result<Option<T>, PoolError>>,
+    {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            let swept = self.until(deadline, self.store().sweep(self.policy())).await;
+            if swept.map_err(PoolError::nothing_lent)? > 0 {
+                continue;
+            }
+            let stats = if uses_per_key == self.policy().uses_per_key {
+                self.recent_stats(deadline).await
+            } else {
+                self.until(deadline, self.store().stats(self.policy(), uses_per_key)).await
+            };
+            let stats = stats.map_err(PoolError::nothing_lent)?;
+            if stats.keys.of(State::Usable) == 0 {
+                return Err(PoolError::NoUsableKey { pool: self.policy().name.clone(), stats: Box::new(stats) });
+            }
+            let pause = rand::random_range(Duration::from_millis(1)..=LOOK_AGAIN);
+            if Instant::now() + pause >= deadline {
+                return Err(PoolError::Overloaded);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Finds out what became of a hand-out whose answer was lost. Until then it keeps the turn: nothing else is
+    /// handed out, and callers are told at once.
+    fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
+        self.0.unresolved.store(true, Ordering::Release);
+        tracing::warn!(event = "store_lost", pool = %self.policy().name, "a hand-out was not answered; callers get 503 until it is resolved");
+        let pool = self.clone();
+        self.0.settling.spawn(async move {
+            let there = pool.give_back(&request).await;
+            pool.0.unresolved.store(false, Ordering::Release);
+            drop(turn);
+            tracing::info!(event = "store_back", pool = %pool.policy().name, "the hand-out is resolved");
+            if !there {
+                // The command may have been delayed on its way, not lost: the server itself stops it after the
+                // time limit. Another look afterwards finds what it still did.
+                tokio::time::sleep(2 * pool.0.time_limit).await;
+                pool.give_back(&request).await;
+            }
+        });
+    }
+
+    /// Gives back in the background a lease that nobody was there to take.
+    fn give_back_later(&self, request: LeaseRequest) {
+        let pool = self.clone();
+        let give_back = async move {
+            pool.give_back(&request).await;
+        };
+        // Without a runtime the process is at its end: the lease lapses.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.0.settling.spawn_on(give_back, &runtime);
+        }
+    }
+
+    /// Gives a lease back, however long the store is away; until it would have lapsed at the latest. True = it was
+    /// there.
+    async fn give_back(&self, request: &LeaseRequest) -> bool {
+        let lapses = Instant::now() + request.ttl + self.0.time_limit;
+        let mut pause = BACK_OFF.0;
+        loop {
+            match timeout(self.0.time_limit, self.store().give_back(self.policy(), request)).await {
+                Ok(Ok(there)) => return there,
+                Ok(Err(error)) => tracing::debug!(error = error.chain(), "a lease could not be given back yet"),
+                Err(_) => tracing::debug!("a lease could not be given back yet: the time limit passed"),
+            }
+            if Instant::now() > lapses {
+                return false;
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+}

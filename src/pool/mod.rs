@@ -1,0 +1,244 @@
+//! The pool as its callers see it: lending over a store, with a limit on every wait.
+
+mod error;
+pub mod import;
+mod lend;
+mod stats;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+pub use error::PoolError;
+pub use lend::{Ask, Lent};
+pub use sweep::sweep_until;
+
+use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolName, PoolStats, Report, Secret, Timestamp};
+use crate::store::{Added, FoundKey, Incremented, Seen, Settled, Store, StoreError};
+
+/// All pools over one store. A cheap handle.
+#[derive(Clone)]
+pub struct Pools {
+    pools: Arc<BTreeMap<PoolName, Pool>>,
+    store: Arc<dyn Store>,
+    ready: Arc<AtomicBool>,
+    settling: TaskTracker,
+}
+
+impl Pools {
+    /// The pools of these policies. Nothing is lent before [`Pools::prepare`] was successful once.
+    ///
+    /// `time_limit` is the longest that a caller waits for the store.
+    pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
+        let ready = Arc::new(AtomicBool::new(false));
+        let settling = TaskTracker::new();
+        let pools = policies.into_iter().map(|policy| {
+            let pool = PoolInner {
+                policy,
+                store: Arc::clone(&store),
+                time_limit,
+                ready: Arc::clone(&ready),
+                turn: Arc::new(Mutex::new(())),
+                unresolved: AtomicBool::new(false),
+                stats: stats::Recent::default(),
+                settling: settling.clone(),
+            };
+            (pool.policy.name.clone(), Pool(Arc::new(pool)))
+        });
+        Self { pools: Arc::new(pools.collect()), store, ready, settling }
+    }
+
+    /// The pool of this name.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownPool`] where there is none.
+    pub fn get(&self, name: &str) -> Result<&Pool, PoolError> {
+        self.all().find(|pool| pool.policy().name.as_str() == name).ok_or_else(|| {
+            let known = self.all().map(|pool| pool.policy().name.to_string()).collect::<Vec<_>>();
+            PoolError::UnknownPool { known: known.join(", ") }
+        })
+    }
+
+    /// All pools, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values()
+    }
+
+    /// What and where the store is, for people.
+    pub fn store(&self) -> String {
+        self.store.describe()
+    }
+
+    /// Makes what the pools need in the store. Answers with what an operator should know.
+    ///
+    /// # Errors
+    /// Where the store cannot; it can be tried again.
+    pub async fn prepare(&self) -> Result<Vec<String>, StoreError> {
+        let mut notices = Vec::new();
+        for pool in self.all() {
+            notices.extend(self.store.prepare(pool.policy()).await?);
+        }
+        self.ready.store(true, Ordering::Release);
+        Ok(notices)
+    }
+
+    /// Whether the store answers and has what the pools need.
+    ///
+    /// # Errors
+    /// Where it does not, within the time limit.
+    pub async fn check_ready(&self) -> Result<(), PoolError> {
+        match self.all().next() {
+            Some(pool) => pool.within_limit(self.store.ping()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until every lease that could not be answered is given back, at most `limit` long.
+    pub async fn settle(&self, limit: Duration) {
+        self.settling.close();
+        let _ = tokio::time::timeout(limit, self.settling.wait()).await;
+    }
+}
+
+/// One pool. A cheap handle.
+#[derive(Clone)]
+pub struct Pool(Arc<PoolInner>);
+
+struct PoolInner {
+    policy: Policy,
+    store: Arc<dyn Store>,
+    time_limit: Duration,
+    ready: Arc<AtomicBool>,
+    /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
+    /// lost, and a stalled store does not burn the pool.
+    turn: Arc<Mutex<()>>,
+    /// A hand-out's answer was lost, and what became of it is not known yet.
+    unresolved: AtomicBool,
+    stats: stats::Recent,
+    settling: TaskTracker,
+}
+
+impl Pool {
+    /// How this pool is lent.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.0.time_limit
+    }
+
+    /// Waits for the store until the time limit.
+    async fn within_limit<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, PoolError> {
+        self.until(self.deadline(), answer).await
+    }
+
+    async fn until<T>(
+        &self,
+        deadline: Instant,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, PoolError> {
+        if !self.0.ready.load(Ordering::Acquire) {
+            return Err(PoolError::Store(StoreError::Away("the store is not prepared yet".into())));
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => answer.map_err(PoolError::Store),
+            Err(_) => Err(PoolError::Store(StoreError::Unresolved("the time limit passed".into()))),
+        }
+    }
+
+    /// The key to use next, where keys with at most `max_uses` uses counted or out on lease are taken; the pool's
+    /// own limit where None. Stamped, neither reserved nor counted.
+    ///
+    /// # Errors
+    /// [`PoolError::NoUsableKey`] after a look that could have found one.
+    pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
+        let deadline = self.deadline();
+        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
+        let _turn = self.turn(deadline).await?;
+        self.look(uses_per_key, deadline, || async {
+            let found = self.store().find_usable_key(self.policy(), uses_per_key);
+            self.until(deadline, found).await
+        })
+        .await
+    }
+
+    /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn peek_usable_key(&self, max_uses: Option<u32>) -> Result<Option<Seen<Key>>, PoolError> {
+        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
+        self.within_limit(self.store().peek_usable_key(self.policy(), uses_per_key)).await
+    }
+
+    /// Counts one use of a key, whatever its state.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownKey`]; [`PoolError::InvalidKey`] where the count is no number, and nothing was changed.
+    pub async fn increment_usage(&self, key: &KeyRef) -> Result<Incremented, PoolError> {
+        match self.within_limit(self.store().increment_usage(self.policy(), key)).await? {
+            Incremented::UnknownKey => Err(PoolError::UnknownKey),
+            Incremented::InvalidKey => Err(PoolError::InvalidKey),
+            counted => Ok(counted),
+        }
+    }
+
+    /// Reads one key; changes nothing.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownKey`].
+    pub async fn look_up(&self, key: &KeyRef) -> Result<Seen<Key>, PoolError> {
+        self.within_limit(self.store().look_up(self.policy(), key)).await?.ok_or(PoolError::UnknownKey)
+    }
+
+    /// Ends a lease with its effect.
+    ///
+    /// # Errors
+    /// [`PoolError::LeaseGone`] where it was settled or has lapsed; nothing was changed.
+    pub async fn report(&self, lease: &LeaseId, report: Report) -> Result<Settled, PoolError> {
+        self.within_limit(self.store().report(self.policy(), lease, report)).await?.ok_or(PoolError::LeaseGone)
+    }
+
+    /// Lets a lease last `ttl` from now, never shorter than it would have.
+    ///
+    /// # Errors
+    /// [`PoolError::LeaseGone`] where it was settled or has lapsed.
+    pub async fn renew(&self, lease: &LeaseId, ttl: Duration) -> Result<Timestamp, PoolError> {
+        self.within_limit(self.store().renew(self.policy(), lease, ttl)).await?.ok_or(PoolError::LeaseGone)
+    }
+
+    /// Adds keys in this order; one answer per secret.
+    ///
+    /// # Errors
+    /// Where the store does not answer: some may have been added. Adding them again is harmless.
+    pub async fn add(&self, secrets: &[Secret]) -> Result<Vec<Added>, PoolError> {
+        self.within_limit(self.store().add(self.policy(), secrets)).await
+    }
+
+    /// Up to `limit` keys with ids after `after` (None = from the first), by id.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn list(&self, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, PoolError> {
+        self.within_limit(self.store().list(self.policy(), after, limit)).await
+    }
+
+    /// The pool at this moment, or as it was a moment ago: computed once for all who ask together.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn stats(&self) -> Result<PoolStats, PoolError> {
+        self.recent_stats(self.deadline()).await
+    }
+}

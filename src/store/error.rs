@@ -1,0 +1,49 @@
+//! What can go wrong with a store, by what the caller must believe afterwards.
+
+use std::error::Error;
+
+/// The cause of a store's failure. It is logged once, at the edge, and never sent to a caller.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// A store's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store could not be asked: nothing was changed.
+    #[error("the store cannot be reached")]
+    Away(#[source] Cause),
+    /// The store was asked and its answer was lost: what was asked may or may not have happened.
+    #[error("the store did not answer")]
+    Unresolved(#[source] Cause),
+    /// The store answered that it will not do it: nothing was changed.
+    #[error("the store refused")]
+    Refused(#[source] Cause),
+    /// The store is not one that keylend can use; the text says why and what to do.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl StoreError {
+    /// The whole chain of causes in one line, for the log.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let error = StoreError::Away(Box::new(std::io::Error::other("connection refused")));
+        assert_eq!(error.chain(), "the store cannot be reached: connection refused");
+        assert_eq!(StoreError::Unusable("no".to_owned()).chain(), "no");
+    }
+}

@@ -1,0 +1,192 @@
+//! Where keys live: one trait, two adapters, the same answers.
+//!
+//! Each method is one atomic step of the store: what it checks and what it changes cannot come apart,
+//! however many instances share the store. "Nothing matched" is an answer, not an error. The conformance suite
+//! (`tests/conformance/`) holds both adapters to what is written here.
+
+pub mod error;
+pub mod mongodb;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use error::StoreError;
+
+use crate::domain::{
+    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, State, Timestamp,
+    UsageCount,
+};
+
+/// A key that `find_usable_key` chose.
+#[derive(Clone, Debug)]
+pub struct FoundKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Its secret.
+    pub secret: Secret,
+    /// Uses counted so far.
+    pub usage_count: u64,
+    /// The stamp of this hand-out.
+    pub last_used: Timestamp,
+}
+
+/// What a lease is asked with. The id is made by the caller, so that a lease whose answer was lost can be found.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// The lease's id within the key it will get.
+    pub entry: EntryId,
+    /// How long it lasts.
+    pub ttl: Duration,
+    /// The name of the token that asks; empty where tokens are not in use.
+    pub by: String,
+    /// What makes a repeated request the same; [`IdempotencyDigest::none`] without an Idempotency-Key.
+    pub idem: IdempotencyDigest,
+}
+
+/// A key on lease.
+#[derive(Clone, Debug)]
+pub struct LeasedKey {
+    /// The lease within the key: the one asked for, or that of the earlier request it repeats.
+    pub entry: EntryId,
+    /// The key.
+    pub id: KeyId,
+    /// Its secret.
+    pub secret: Secret,
+    /// Uses counted so far, without this lease.
+    pub usage_count: u64,
+    /// When the lease lapses.
+    pub expires_at: Timestamp,
+}
+
+/// The answer to a lease.
+#[derive(Clone, Debug)]
+pub enum LeaseAnswer {
+    /// A use of this key was reserved.
+    New(LeasedKey),
+    /// The same request was answered before and its lease is open: this is that lease.
+    Same(LeasedKey),
+    /// No key of the pool was usable.
+    NoUsableKey,
+}
+
+/// Keys taken: counted in the same step, without a lease.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The key.
+    pub id: KeyId,
+    /// Its secret.
+    pub secret: Secret,
+    /// Uses counted, with these.
+    pub usage_count: u64,
+    /// How many uses were taken: 1 up to the number asked for.
+    pub uses: u32,
+}
+
+/// The answer to an increment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incremented {
+    /// One use more is counted.
+    Counted {
+        /// The key.
+        id: KeyId,
+        /// The count afterwards; other programs may have left a fraction in it.
+        usage_count: UsageCount,
+        /// The stamp of this count.
+        last_used: Timestamp,
+    },
+    /// There is no such key.
+    UnknownKey,
+    /// The stored count is no number that can be counted on; nothing was changed.
+    InvalidKey,
+}
+
+/// The key of a settled lease, as it is afterwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The key.
+    pub id: KeyId,
+    /// The count afterwards.
+    pub usage_count: UsageCount,
+    /// The state afterwards.
+    pub state: State,
+}
+
+/// Keys as they are stored, with the instant to judge them by.
+#[derive(Clone, Debug)]
+pub struct Seen<T> {
+    /// What was read.
+    pub value: T,
+    /// The store's clock when it was read.
+    pub now: Timestamp,
+}
+
+/// What became of one secret that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// A new key with this id.
+    New(KeyId),
+    /// The pool has it already, or had it earlier in the same call. It was left as it is.
+    Known,
+}
+
+/// A store of keys.
+///
+/// # Errors
+/// Every method answers [`StoreError`] where the store could not do it; the variants tell whether something may
+/// have been changed all the same.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// What and where the store is, for people; without credentials.
+    fn describe(&self) -> String;
+
+    /// Asks the store for an answer, as it must give one to lend.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Makes what the pool needs and does not have yet: collection or table, and indexes. Repeatable.
+    /// Answers with what an operator should know, one sentence each.
+    async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError>;
+
+    /// The key to use next, stamped as used, neither reserved nor counted. Takes keys with
+    /// `usage_count + open leases < uses_per_key`. None = no key is usable.
+    async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError>;
+
+    /// The key that `find_usable_key` would choose, left as it is.
+    async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError>;
+
+    /// Counts one use of a key, whatever its state, for the use has happened. Not deduplicated.
+    async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError>;
+
+    /// Reads one key; None = there is no such key. Changes nothing.
+    async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError>;
+
+    /// Picks a usable key, checks its limit and reserves one use of it, or finds the open lease of the same
+    /// request.
+    async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError>;
+
+    /// Ends a lease that could not be answered, as unused. False = it is not there: never made, settled, or lapsed.
+    /// Finds it by the request alone, for its key may not be known.
+    async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError>;
+
+    /// Ends a lease with its effect. None = it is gone: settled or lapsed; nothing was changed.
+    async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError>;
+
+    /// Lets a lease last `ttl` from now, never shorter than it would have. None = it is gone.
+    async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Settles the lapsed leases of the pool, as its policy says. Answers how many there were.
+    async fn sweep(&self, pool: &Policy) -> Result<u64, StoreError>;
+
+    /// Picks a usable key and counts up to `uses` uses of it, as many as are left. None = no key is usable.
+    async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError>;
+
+    /// Adds keys, in this order. One answer per secret, in the same order.
+    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError>;
+
+    /// Reads up to `limit` keys with ids after `after` (None = from the first), by id.
+    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError>;
+
+    /// Counts the pool, its keys giving `uses_per_key` uses each.
+    async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError>;
+}

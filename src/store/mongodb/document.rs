@@ -1,0 +1,125 @@
+//! A document as a key: what can be understood of each field, whatever another program wrote there.
+
+use bson::{Bson, Document, doc};
+
+use crate::domain::{Key, KeyId, Secret, Timestamp, UsageCount};
+use crate::store::StoreError;
+
+/// The fields that [`key`] reads, and the server's clock beside them.
+pub(super) fn projection() -> Document {
+    doc! {
+        "api_key": 1, "usage_count": 1, "last_used": 1, "is_active": 1, "resting_until": 1, "leases": 1,
+        "now": "$$NOW",
+    }
+}
+
+/// The key in a document; None where its id is no ObjectId, by which nobody could name it.
+pub(super) fn key(document: &Document) -> Option<Key> {
+    let id = id(document)?;
+    let leases = match document.get("leases") {
+        None | Some(Bson::Null) => Some(&[][..]),
+        Some(Bson::Array(leases)) => Some(leases.as_slice()),
+        Some(_) => None,
+    };
+    Some(Key {
+        id,
+        secret: secret(document),
+        usage_count: usage_count(document.get("usage_count")),
+        last_used: instant(document.get("last_used")),
+        is_active: matches!(document.get("is_active"), Some(Bson::Boolean(true))),
+        open_leases: leases.map(|leases| leases.len() as u64),
+        first_lease_ends_at: leases
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|lease| instant(lease.as_document()?.get("expires_at")))
+            .min(),
+        resting_until: instant(document.get("resting_until")),
+    })
+}
+
+pub(super) fn id(document: &Document) -> Option<KeyId> {
+    match document.get("_id") {
+        Some(Bson::ObjectId(id)) => Some(KeyId::from_bytes(id.bytes())),
+        _ => None,
+    }
+}
+
+pub(super) fn secret(document: &Document) -> Option<Secret> {
+    match document.get("api_key") {
+        Some(Bson::String(text)) => Secret::parse(text).ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn usage_count(value: Option<&Bson>) -> UsageCount {
+    match value {
+        Some(Bson::Int32(number)) => UsageCount::from_i64(i64::from(*number)),
+        Some(Bson::Int64(number)) => UsageCount::from_i64(*number),
+        Some(Bson::Double(number)) => UsageCount::from_f64(*number),
+        _ => UsageCount::NotANumber,
+    }
+}
+
+pub(super) fn instant(value: Option<&Bson>) -> Option<Timestamp> {
+    match value {
+        Some(Bson::DateTime(date)) => Some(Timestamp::from_millis(date.timestamp_millis())),
+        _ => None,
+    }
+}
+
+/// A key that the filter has already judged to be valid, with the instant `field` of its document.
+pub(super) fn handed_out(document: &Document, field: &str) -> Result<(KeyId, Secret, u64, Timestamp), StoreError> {
+    let parts = || {
+        let count = usage_count(document.get("usage_count")).whole()?;
+        Some((id(document)?, secret(document)?, count, instant(document.get(field))?))
+    };
+    parts().ok_or_else(|| StoreError::Refused("a document changed its shape while it was handed out".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::oid::ObjectId;
+
+    #[test]
+    fn each_field_gives_what_can_be_understood_of_it() {
+        let id = ObjectId::new();
+        let date = |millis| Bson::DateTime(bson::DateTime::from_millis(millis));
+        let seen = key(&doc! {
+            "_id": id, "api_key": "sk-1", "usage_count": 2.0, "last_used": date(7), "is_active": true,
+            "resting_until": date(9), "leases": [{"expires_at": date(5)}, 3, {"expires_at": "x"}, {"expires_at": date(4)}],
+        })
+        .expect("an ObjectId");
+        assert_eq!(seen.id.bytes(), id.bytes());
+        assert_eq!(seen.secret.expect("valid").expose(), "sk-1");
+        assert_eq!((seen.usage_count, seen.is_active, seen.open_leases), (UsageCount::Whole(2), true, Some(4)));
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!((seen.last_used, seen.resting_until, seen.first_lease_ends_at), (at(7), at(9), at(4)));
+
+        let odd = key(&doc! {
+            "_id": id, "api_key": 5, "usage_count": "3", "last_used": "today", "is_active": 1, "resting_until": true,
+            "leases": "x",
+        })
+        .expect("an ObjectId");
+        assert!(odd.secret.is_none() && !odd.is_active && odd.open_leases.is_none());
+        assert_eq!((odd.usage_count, odd.last_used, odd.resting_until), (UsageCount::NotANumber, None, None));
+
+        let bare = key(&doc! {"_id": id}).expect("an ObjectId");
+        assert_eq!((bare.open_leases, bare.first_lease_ends_at), (Some(0), None));
+        assert!(key(&doc! {"_id": "x"}).is_none());
+    }
+
+    #[test]
+    fn every_number_type_counts() {
+        for (value, count) in [
+            (Bson::Int32(3), UsageCount::Whole(3)),
+            (Bson::Int64(3), UsageCount::Whole(3)),
+            (Bson::Double(3.0), UsageCount::Whole(3)),
+            (Bson::Double(0.7), UsageCount::Odd(0.7)),
+            (Bson::Null, UsageCount::NotANumber),
+        ] {
+            assert_eq!(usage_count(Some(&value)), count);
+        }
+        assert_eq!(usage_count(None), UsageCount::NotANumber);
+    }
+}

@@ -1,0 +1,125 @@
+//! The driver's errors, by what must be believed afterwards.
+//!
+//! A server's message can repeat the values it was about, and so a secret (a duplicate is told with its key):
+//! only its code and the name of the code are passed on.
+
+use std::time::Duration;
+
+use mongodb::error::{Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_WRITE_ERROR, WriteFailure};
+
+use crate::store::StoreError;
+
+/// The code of a duplicate in a unique index.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// Codes of a conflict between writers that changed nothing: MongoDB's WriteConflict, and PostgreSQL's deadlock
+/// (40P01) as the compatible server behind the tests gives it.
+const CONFLICTS: [i32; 2] = [112, 16_908_292];
+
+/// How often a conflict is tried again. A deadlock took the server a second to find out.
+const CONFLICT_TRIES: u32 = 8;
+
+/// What a command error says, without the server's message.
+#[derive(Debug, thiserror::Error)]
+#[error("MongoDB answered code {code}{name}")]
+struct Answered {
+    code: i32,
+    name: String,
+}
+
+impl Answered {
+    fn new(code: i32, name: Option<&str>) -> Self {
+        let name = name.filter(|name| !name.is_empty()).map(|name| format!(" ({name})")).unwrap_or_default();
+        Self { code, name }
+    }
+}
+
+/// The failure of an operation that changes something.
+pub(super) fn of_write(error: Error) -> StoreError {
+    let sure = error.contains_label(NO_WRITES_PERFORMED);
+    let retryable = error.contains_label(RETRYABLE_WRITE_ERROR);
+    match *error.kind {
+        ErrorKind::ServerSelection { .. }
+        | ErrorKind::ConnectionPoolCleared { .. }
+        | ErrorKind::DnsResolve { .. }
+        | ErrorKind::Authentication { .. }
+        | ErrorKind::InvalidTlsConfig { .. }
+        | ErrorKind::Shutdown => StoreError::Away(Box::new(error)),
+        ErrorKind::Command(ref command) => {
+            let answered = Box::new(Answered::new(command.code, Some(&command.code_name)));
+            if sure || is_conflict(&error) {
+                StoreError::Away(answered)
+            } else if retryable || command.code == MAX_TIME_EXPIRED {
+                StoreError::Unresolved(answered)
+            } else {
+                StoreError::Refused(answered)
+            }
+        }
+        ErrorKind::Write(WriteFailure::WriteError(ref write)) => {
+            StoreError::Refused(Box::new(Answered::new(write.code, write.code_name.as_deref())))
+        }
+        // A write concern that was not met never means that nothing was written.
+        ErrorKind::Write(WriteFailure::WriteConcernError(ref concern)) => {
+            StoreError::Unresolved(Box::new(Answered::new(concern.code, Some(&concern.code_name))))
+        }
+        ErrorKind::InsertMany(ref insert) => {
+            let first =
+                insert.write_errors.iter().flatten().map(|error| (error.code, error.code_name.as_deref())).next();
+            match (first, &insert.write_concern_error) {
+                (_, Some(concern)) => {
+                    StoreError::Unresolved(Box::new(Answered::new(concern.code, Some(&concern.code_name))))
+                }
+                (Some((code, name)), None) => StoreError::Refused(Box::new(Answered::new(code, name))),
+                (None, None) => StoreError::Refused(Box::new(Answered::new(0, None))),
+            }
+        }
+        ErrorKind::Io(_) if sure => StoreError::Away(Box::new(error)),
+        ErrorKind::Io(_) | ErrorKind::InvalidResponse { .. } => StoreError::Unresolved(Box::new(error)),
+        _ => StoreError::Refused(Box::new(error)),
+    }
+}
+
+/// The code of a command that ran out of its `maxTimeMS`.
+const MAX_TIME_EXPIRED: i32 = 50;
+
+/// The failure of an operation that changes nothing.
+pub(super) fn of_read(error: Error) -> StoreError {
+    match of_write(error) {
+        StoreError::Unresolved(cause) => StoreError::Away(cause),
+        other => other,
+    }
+}
+
+/// Whether a unique index refused the change.
+pub(super) fn is_duplicate(error: &Error) -> bool {
+    match *error.kind {
+        // The compatible server behind the tests tells of an index that it keeps as an exclusion constraint.
+        ErrorKind::Command(ref command) => {
+            command.code == DUPLICATE_KEY || command.message.contains("exclusion constraint")
+        }
+        ErrorKind::Write(WriteFailure::WriteError(ref write)) => write.code == DUPLICATE_KEY,
+        _ => false,
+    }
+}
+
+fn is_conflict(error: &Error) -> bool {
+    matches!(*error.kind, ErrorKind::Command(ref command)
+        if CONFLICTS.contains(&command.code) || command.message.contains("deadlock detected"))
+}
+
+/// Does `operation`, and again where it met another writer and changed nothing. The caller's time limit bounds it all.
+pub(super) async fn again_after_conflicts<T, F>(operation: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut tried = 1;
+    loop {
+        match operation().await {
+            Err(error) if is_conflict(&error) && tried < CONFLICT_TRIES => {
+                tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10 << tried))).await;
+                tried += 1;
+            }
+            other => return other,
+        }
+    }
+}

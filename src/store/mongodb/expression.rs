@@ -1,0 +1,112 @@
+//! The parts of filters and pipelines: a document's fields, judged by the server as `domain::state` judges them.
+//!
+//! Each is total. `$cond` guards what would fail on a value of another type, and a field that holds an array is
+//! compared as a whole, never element by element. `now` is `"$$NOW"`, or an instant where a server cannot use that.
+
+use bson::{Bson, Document, bson, doc};
+
+use crate::domain::key::MAX_USAGE_COUNT;
+use crate::domain::pool::COOL_DOWN;
+use crate::domain::timestamp::millis;
+use crate::domain::{Lapsed, Timestamp};
+
+/// The server's clock, frozen when a command starts.
+pub(super) const NOW: &str = "$$NOW";
+
+/// An instant as BSON keeps it.
+pub(super) fn date(instant: Timestamp) -> Bson {
+    Bson::DateTime(bson::DateTime::from_millis(instant.as_millis()))
+}
+
+/// Whether `usage_count` is one of the number types that are understood: int32, int64, double.
+pub(super) fn is_number() -> Document {
+    doc! {"$in": [{"$type": "$usage_count"}, ["int", "long", "double"]]}
+}
+
+/// The count as a number; -1 where it is none.
+pub(super) fn count() -> Document {
+    doc! {"$cond": [is_number(), "$usage_count", -1]}
+}
+
+/// Whether the count is a whole number from 0 to 2^53. NaN is below 0 for the server.
+pub(super) fn is_whole() -> Document {
+    doc! {"$and": [
+        {"$gte": [count(), 0]},
+        {"$lte": [count(), MAX_USAGE_COUNT as i64]},
+        {"$eq": [count(), {"$floor": count()}]},
+    ]}
+}
+
+/// Whether one more can be counted on it: a finite number in the range in which each is exact.
+pub(super) fn is_countable() -> Document {
+    let most = MAX_USAGE_COUNT as i64;
+    doc! {"$and": [is_number(), {"$gte": [count(), -most]}, {"$lt": [count(), most]}]}
+}
+
+/// Whether `api_key` is a secret by the rule of `domain::secret`.
+pub(super) fn is_secret() -> Document {
+    let is_text = doc! {"$eq": [{"$type": "$api_key"}, "string"]};
+    doc! {"$and": [
+        is_text.clone(),
+        {"$regexMatch": {"input": {"$cond": [is_text, "$api_key", ""]}, "regex": "^[!-~]{1,4096}\\z"}},
+    ]}
+}
+
+/// Whether the document can be understood as a key, whatever its state: the opposite of `invalid`.
+///
+/// Leases of another type than a list are somebody else's mistake: lending on them would overwrite it.
+pub(super) fn is_valid() -> Document {
+    doc! {"$and": [
+        {"$eq": [{"$type": "$_id"}, "objectId"]},
+        is_secret(),
+        is_whole(),
+        {"$in": [{"$type": "$leases"}, ["missing", "null", "array"]]},
+    ]}
+}
+
+/// The list of open leases, lapsed or not; empty where there is none.
+pub(super) fn leases() -> Document {
+    doc! {"$cond": [{"$isArray": "$leases"}, "$leases", []]}
+}
+
+/// How many leases are open, lapsed or not. Entries that nobody understands hold their use too.
+pub(super) fn open() -> Document {
+    doc! {"$size": leases()}
+}
+
+/// The leases that have not lapsed, and the entries that nobody understands, which are left alone.
+pub(super) fn live(now: impl Into<Bson>) -> Document {
+    let lapsed = doc! {"$and": [
+        {"$eq": [{"$type": "$$lease.expires_at"}, "date"]},
+        {"$lte": ["$$lease.expires_at", now]},
+    ]};
+    doc! {"$filter": {"input": leases(), "as": "lease", "cond": {"$not": [lapsed]}}}
+}
+
+/// The count after its lapsed leases are settled as the pool says. A count that is no number stays as it is.
+pub(super) fn settled_count(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Bson {
+    match lapsed {
+        Lapsed::Refund => bson!("$usage_count"),
+        Lapsed::Count => bson!({"$cond": [
+            is_countable(),
+            {"$add": ["$usage_count", {"$subtract": [open(), {"$size": live(now)}]}]},
+            "$usage_count",
+        ]}),
+    }
+}
+
+/// Whether the key rests.
+pub(super) fn is_resting(now: impl Into<Bson>) -> Document {
+    doc! {"$and": [
+        {"$eq": [{"$type": "$resting_until"}, "date"]},
+        {"$gt": ["$resting_until", now]},
+    ]}
+}
+
+/// Whether the key was handed out so recently that others go first.
+pub(super) fn is_hot() -> Document {
+    doc! {"$and": [
+        {"$eq": [{"$type": "$last_used"}, "date"]},
+        {"$gt": ["$last_used", {"$subtract": [NOW, millis(COOL_DOWN)]}]},
+    ]}
+}

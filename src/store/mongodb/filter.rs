@@ -1,0 +1,80 @@
+//! Which documents an operation may touch: the whole rule, repeated in the operation's own filter.
+
+use bson::{Bson, Document, bson, doc, oid::ObjectId};
+
+use super::expression::{self, NOW};
+use crate::domain::{EntryId, KeyId, KeyRef, LeaseId, Picks, Policy};
+
+/// MongoDB merges the ranges of an `$in` in order up to this many values; above, the order is sorted in memory.
+const MERGED_RANGES: u32 = 200;
+
+/// Keys that can be handed out, where one gives `uses_per_key`: state `usable` of `domain::state`.
+///
+/// The counts are listed one by one, so that the index gives each count's keys in order and spent keys are never
+/// walked. `cool`: only those that were not handed out just now.
+pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
+    let counts = if uses_per_key <= MERGED_RANGES {
+        bson!({"$in": (0..i64::from(uses_per_key)).collect::<Vec<_>>()})
+    } else {
+        bson!({"$gte": 0, "$lt": i64::from(uses_per_key)})
+    };
+    let mut rule: Vec<Bson> = vec![
+        // An array that holds true would match the plain condition as well.
+        bson!({"$eq": ["$is_active", true]}),
+        bson!(expression::is_valid()),
+        bson!({"$lt": [{"$add": [expression::count(), expression::open()]}, i64::from(uses_per_key)]}),
+        bson!({"$not": [expression::is_resting(NOW)]}),
+    ];
+    if cool {
+        rule.push(bson!({"$not": [expression::is_hot()]}));
+    }
+    doc! {"is_active": true, "usage_count": counts, "$expr": {"$and": rule}}
+}
+
+/// The order in which a pool's keys are handed out; an index ends with it.
+pub(super) fn order(picks: Picks) -> Document {
+    match picks {
+        Picks::LeastRecentlyUsed => doc! {"last_used": 1, "_id": 1},
+        Picks::InOrder => doc! {"order": 1, "_id": 1},
+    }
+}
+
+/// Whether a crowd must be spread by leaving out the keys that were handed out just now.
+pub(super) fn spreads(pool: &Policy) -> bool {
+    pool.picks == Picks::LeastRecentlyUsed
+}
+
+/// The id as MongoDB keeps it.
+pub(super) fn object_id(id: KeyId) -> ObjectId {
+    ObjectId::from_bytes(id.bytes())
+}
+
+/// One key, by id or by secret. A list that holds the secret is not the secret.
+pub(super) fn key(key: &KeyRef) -> Document {
+    match key {
+        KeyRef::Id(id) => doc! {"_id": object_id(*id)},
+        KeyRef::Secret(secret) => {
+            doc! {"api_key": {"$eq": secret.expose()}, "$expr": {"$eq": [{"$type": "$api_key"}, "string"]}}
+        }
+    }
+}
+
+/// The key of a lease that has neither been settled nor lapsed.
+pub(super) fn open_lease(lease: &LeaseId) -> Document {
+    let mut filter = doc! {"_id": object_id(lease.key)};
+    filter.extend(live_entry(lease.entry));
+    filter
+}
+
+/// The key that has this entry among its leases, and the entry has not lapsed.
+pub(super) fn live_entry(entry: EntryId) -> Document {
+    let entry = entry.to_string();
+    doc! {
+        "leases.id": &entry,
+        // Bound by $let, for a server that refuses the clock inside $filter in a filter.
+        "$expr": {"$let": {"vars": {"now": NOW}, "in": {"$in": [
+            {"$literal": &entry},
+            {"$map": {"input": expression::live("$$now"), "as": "lease", "in": "$$lease.id"}},
+        ]}}},
+    }
+}

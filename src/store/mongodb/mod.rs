@@ -1,0 +1,168 @@
+//! MongoDB: the store of production, shared by any number of instances.
+//!
+//! Each operation is one find-and-modify on the key's own document, its filter the whole rule, its update a
+//! pipeline that reads the document it changes. Every expression is total: whatever another program wrote into a
+//! field, it is judged, never an error. Text from outside enters a pipeline as a literal only.
+
+mod add;
+mod connect;
+mod document;
+mod error;
+mod expression;
+mod filter;
+mod find_usable_key;
+mod increment_usage;
+mod index;
+mod lease;
+mod list;
+mod look_up;
+mod renew;
+mod report;
+mod settle;
+mod stats;
+mod sweep;
+mod take;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bson::{Bson, Document, doc};
+use mongodb::options::ReturnDocument;
+use mongodb::{Client, Collection, Database};
+
+use super::{
+    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store, StoreError, Taken,
+};
+use crate::domain::{EntryId, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+
+pub use connect::MongoUri;
+
+/// The collection of what is not about one key: counters and the like.
+const META: &str = "keylend_meta";
+
+/// The store on MongoDB.
+pub struct MongoStore {
+    client: Client,
+    database: Database,
+    /// The longest that the server works on one command, so that none goes on long after its caller has left.
+    time_limit: Duration,
+}
+
+impl MongoStore {
+    /// Connects when it is first needed: a server that is away is no error here.
+    ///
+    /// `database` None = the one that the URI names, else `keylend`. `time_limit` bounds each command and the
+    /// search for a server.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where the URI cannot be understood.
+    pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
+        let (client, database) = connect::connect(uri, database, time_limit).await?;
+        Ok(Self { client, database, time_limit })
+    }
+
+    fn keys(&self, pool: &Policy) -> Collection<Document> {
+        self.database.collection(&pool.collection)
+    }
+
+    /// The server's clock. For what cannot use `$$NOW` itself.
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        let hello = self.client.database("admin").run_command(doc! {"hello": 1}).await.map_err(error::of_read)?;
+        match hello.get("localTime") {
+            Some(Bson::DateTime(now)) => Ok(Timestamp::from_millis(now.timestamp_millis())),
+            _ => Err(StoreError::Refused("the answer to hello has no localTime".into())),
+        }
+    }
+
+    /// Changes the first document of `sort` that `filter` matches, in one step, and reads `projection` of it as it
+    /// is afterwards.
+    async fn change(
+        &self,
+        pool: &Policy,
+        filter: Document,
+        update: Vec<Document>,
+        sort: Option<Document>,
+        projection: Document,
+    ) -> Result<Option<Document>, mongodb::error::Error> {
+        let keys = self.keys(pool);
+        error::again_after_conflicts(|| async {
+            let change = keys
+                .find_one_and_update(filter.clone(), update.clone())
+                .return_document(ReturnDocument::After)
+                .projection(projection.clone())
+                .max_time(self.time_limit);
+            match &sort {
+                Some(sort) => change.sort(sort.clone()).await,
+                None => change.await,
+            }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    fn describe(&self) -> String {
+        format!("MongoDB database {}", self.database.name())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.database.run_command(doc! {"ping": 1}).await.map(|_| ()).map_err(error::of_read)
+    }
+
+    async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        index::prepare(self, pool).await
+    }
+
+    async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError> {
+        find_usable_key::find_usable_key(self, pool, uses_per_key).await
+    }
+
+    async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError> {
+        find_usable_key::peek_usable_key(self, pool, uses_per_key).await
+    }
+
+    async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError> {
+        increment_usage::increment_usage(self, pool, key).await
+    }
+
+    async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
+        look_up::look_up(self, pool, key).await
+    }
+
+    async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError> {
+        lease::lease(self, pool, request).await
+    }
+
+    async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
+        settle::give_back(self, pool, request).await
+    }
+
+    async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
+        report::report(self, pool, lease, report).await
+    }
+
+    async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
+        renew::renew(self, pool, lease, ttl).await
+    }
+
+    async fn sweep(&self, pool: &Policy) -> Result<u64, StoreError> {
+        sweep::sweep(self, pool).await
+    }
+
+    async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError> {
+        take::take(self, pool, uses).await
+    }
+
+    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
+        add::add(self, pool, secrets).await
+    }
+
+    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+        list::list(self, pool, after, limit).await
+    }
+
+    async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
+        stats::stats(self, pool, uses_per_key).await
+    }
+}

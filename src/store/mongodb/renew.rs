@@ -1,0 +1,39 @@
+//! renew: let a lease last longer.
+
+use std::time::Duration;
+
+use bson::{Bson, doc};
+
+use super::expression::{self, NOW};
+use super::{MongoStore, document, error, filter};
+use crate::domain::timestamp::millis;
+use crate::domain::{LeaseId, Policy, Timestamp};
+use crate::store::StoreError;
+
+pub(super) async fn renew(
+    store: &MongoStore,
+    pool: &Policy,
+    lease: &LeaseId,
+    ttl: Duration,
+) -> Result<Option<Timestamp>, StoreError> {
+    let entry = lease.entry.to_string();
+    let later = doc! {"expires_at": {"$max": ["$$lease.expires_at", {"$add": [NOW, millis(ttl)]}]}};
+    let update = vec![doc! {"$set": {"leases": {"$map": {
+        "input": expression::leases(),
+        "as": "lease",
+        "in": {"$cond": [
+            {"$eq": ["$$lease.id", {"$literal": &entry}]},
+            {"$mergeObjects": ["$$lease", later]},
+            "$$lease",
+        ]},
+    }}}}];
+    let renewed = store
+        .change(pool, filter::open_lease(lease), update, None, doc! {"leases": 1})
+        .await
+        .map_err(error::of_write)?;
+    Ok(renewed.and_then(|renewed| {
+        let leases = renewed.get_array("leases").ok()?;
+        let own = leases.iter().filter_map(Bson::as_document).find(|lease| lease.get_str("id").ok() == Some(&entry))?;
+        document::instant(own.get("expires_at"))
+    }))
+}

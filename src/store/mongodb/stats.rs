@@ -1,0 +1,117 @@
+//! stats: count the pool on the server, by the rule of `domain::state`.
+
+use bson::{Bson, Document, bson, doc};
+use futures_util::TryStreamExt;
+
+use super::{MongoStore, document, error, expression};
+use crate::domain::stats::{Gathering, Group};
+use crate::domain::{Lapsed, Policy, PoolStats, State, Timestamp};
+use crate::store::StoreError;
+
+pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
+    let now = store.now().await?;
+    let groups = store
+        .keys(pool)
+        .aggregate(pipeline(pool, uses_per_key, now))
+        .max_time(store.time_limit)
+        .await
+        .map_err(error::of_read)?;
+    let groups: Vec<Document> = groups.try_collect().await.map_err(error::of_read)?;
+    let mut gathering = Gathering::new(uses_per_key, now);
+    let mut needs_migration = 0;
+    for document in &groups {
+        gathering.add(&group(document)?);
+        needs_migration += whole(document, "needs_migration");
+    }
+    Ok(gathering.finish(needs_migration))
+}
+
+/// Every document judged, then gathered by state and count. Counts above the uses per key are one.
+fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
+    let uses = i64::from(uses_per_key);
+    let now = expression::date(now);
+    let count = bson!({"$cond": [expression::is_whole(), expression::count(), 0]});
+    let left = bson!({"$max": [0, {"$subtract": [uses, {"$add": [&count, expression::open()]}]}]});
+    let is_date = |value: &str| bson!({"$eq": [{"$type": value}, "date"]});
+    let lease_ends = doc! {"$min": {"$map": {
+        "input": expression::leases(),
+        "as": "lease",
+        "in": {"$cond": [is_date("$$lease.expires_at"), "$$lease.expires_at", Bson::Null]},
+    }}};
+    let lease_ends = match pool.lapsed {
+        Lapsed::Count => Bson::Null,
+        Lapsed::Refund => Bson::Document(lease_ends),
+    };
+    // The first that fits, in the order of the contract.
+    let state = doc! {"$switch": {
+        "branches": [
+            {"case": {"$not": [expression::is_valid()]}, "then": State::Invalid.as_str()},
+            {"case": {"$ne": ["$is_active", true]}, "then": State::Disabled.as_str()},
+            {"case": {"$gte": [&count, uses]}, "then": State::Spent.as_str()},
+            {"case": expression::is_resting(now), "then": State::Resting.as_str()},
+            {"case": {"$lte": [&left, 0]}, "then": State::Leased.as_str()},
+        ],
+        "default": State::Usable.as_str(),
+    }};
+    let needs_migration = doc! {"$and": [
+        {"$in": [{"$type": "$usage_count"}, ["missing", "null"]]},
+        {"$not": [{"$in": [{"$type": "$credits_left"}, ["missing", "null"]]}]},
+    ]};
+    let is = |state: State| bson!({"$eq": ["$state", state.as_str()]});
+    vec![
+        doc! {"$project": {
+            "state": state,
+            "count": count,
+            "open": expression::open(),
+            "left": left,
+            "last_used": {"$cond": [is_date("$last_used"), "$last_used", Bson::Null]},
+            "rest_ends": {"$cond": [is_date("$resting_until"), "$resting_until", Bson::Null]},
+            "lease_ends": lease_ends,
+            "needs_migration": {"$cond": [needs_migration, 1, 0]},
+        }},
+        doc! {"$project": {
+            "state": 1, "count": 1, "open": 1, "left": 1, "last_used": 1, "needs_migration": 1,
+            "shown": {"$min": ["$count", uses + 1]},
+            "due": {"$switch": {
+                "branches": [
+                    {"case": {"$and": [is(State::Resting), {"$gt": ["$left", 0]}]}, "then": "$rest_ends"},
+                    {"case": {"$eq": [{"$ifNull": ["$lease_ends", Bson::Null]}, Bson::Null]}, "then": Bson::Null},
+                    {"case": is(State::Resting), "then": {"$max": ["$rest_ends", "$lease_ends"]}},
+                    {"case": is(State::Leased), "then": "$lease_ends"},
+                ],
+                "default": Bson::Null,
+            }},
+        }},
+        doc! {"$group": {
+            "_id": {"state": "$state", "count": "$shown"},
+            "keys": {"$sum": 1},
+            "counted": {"$sum": "$count"},
+            "open": {"$sum": "$open"},
+            "left": {"$sum": "$left"},
+            "last_used": {"$max": "$last_used"},
+            "due": {"$min": "$due"},
+            "needs_migration": {"$sum": "$needs_migration"},
+        }},
+    ]
+}
+
+fn group(document: &Document) -> Result<Group, StoreError> {
+    let alike = document.get_document("_id").ok();
+    let word = alike.and_then(|alike| alike.get_str("state").ok());
+    let state = State::ALL.into_iter().find(|state| Some(state.as_str()) == word);
+    let state = state.ok_or_else(|| StoreError::Refused("a group of the stats has no state".into()))?;
+    Ok(Group {
+        state,
+        usage_count: alike.filter(|_| state != State::Invalid).map(|alike| whole(alike, "count")),
+        keys: whole(document, "keys"),
+        counted: whole(document, "counted"),
+        leased: whole(document, "open"),
+        left: whole(document, "left"),
+        last_used: document::instant(document.get("last_used")),
+        due_at: document::instant(document.get("due")),
+    })
+}
+
+fn whole(document: &Document, field: &str) -> u64 {
+    document::usage_count(document.get(field)).whole().unwrap_or(0)
+}

@@ -1,0 +1,39 @@
+//! add: new keys, in the order given.
+
+use bson::oid::ObjectId;
+
+use super::{Added, Step};
+use crate::domain::{KeyId, Picks, Policy, Secret};
+
+pub(super) fn add(step: &Step<'_>, pool: &Policy, secrets: &[Secret]) -> rusqlite::Result<Vec<Added>> {
+    let first = match pool.picks {
+        Picks::LeastRecentlyUsed => None,
+        Picks::InOrder => Some(reserve_places(step, pool, secrets.len())?),
+    };
+    let mut insert = step.tx.prepare_cached(&format!(
+        "INSERT INTO \"{}\" (id, api_key, \"order\", added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (api_key) DO NOTHING",
+        pool.collection
+    ))?;
+    secrets
+        .iter()
+        .zip(0..)
+        .map(|(secret, place)| {
+            let id = KeyId::from_bytes(ObjectId::new().bytes());
+            let order = first.map(|first| first + place);
+            let made = insert.execute((id.to_string(), secret.expose(), order, step.now.as_millis()))?;
+            Ok(if made > 0 { Added::New(id) } else { Added::Known })
+        })
+        .collect()
+}
+
+/// Takes the next places in the pool's order from its counter; answers the first.
+fn reserve_places(step: &Step<'_>, pool: &Policy, places: usize) -> rusqlite::Result<i64> {
+    let places = i64::try_from(places).unwrap_or(i64::MAX);
+    step.tx
+        .prepare_cached(
+            "INSERT INTO keylend_meta (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value RETURNING value",
+        )?
+        .query_row((format!("order:{}", pool.collection), places), |row| row.get::<_, i64>(0))
+        .map(|after| after - places)
+}

@@ -1,0 +1,91 @@
+//! lease and renew: reserve one use of the key that goes first, and let it last longer.
+
+use std::time::Duration;
+
+use rusqlite::OptionalExtension;
+
+use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, Step, pick::pick, row, settle};
+use crate::domain::{LeaseId, Policy, Timestamp};
+
+pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
+    if let Some(same) = same_request(step, pool, request)? {
+        if same.expires_at > step.now {
+            return Ok(LeaseAnswer::Same(same));
+        }
+        // A lapsed one no longer answers for its Idempotency-Key.
+        settle::lapse(step, pool, same.entry)?;
+    }
+    let Some(id) = pick(step, pool, pool.uses_per_key)? else { return Ok(LeaseAnswer::NoUsableKey) };
+    let expires_at = step.now.plus(request.ttl);
+    step.tx
+        .prepare_cached(
+            "INSERT INTO leases (entry, collection, key, expires_at, by, idem) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((
+            request.entry.to_string(),
+            &pool.collection,
+            id.to_string(),
+            expires_at.as_millis(),
+            &request.by,
+            request.idem.as_str(),
+        ))?;
+    step.tx
+        .prepare_cached(&format!(
+            "UPDATE \"{}\" SET last_used = ?2 WHERE id = ?1 RETURNING api_key, usage_count",
+            pool.collection
+        ))?
+        .query_row((id.to_string(), step.now.as_millis()), |found| {
+            Ok(LeasedKey {
+                entry: request.entry,
+                id,
+                secret: row::secret(found, 0)?,
+                usage_count: found.get(1)?,
+                expires_at,
+            })
+        })
+        .map(LeaseAnswer::New)
+}
+
+/// The open lease, lapsed or not, that the same request got before.
+fn same_request(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
+    step.tx
+        .prepare_cached(&format!(
+            "SELECT leases.entry, k.id, k.api_key, k.usage_count, leases.expires_at
+             FROM leases JOIN \"{}\" AS k ON k.id = leases.key WHERE leases.collection = ?1 AND leases.idem = ?2",
+            pool.collection
+        ))?
+        .query_row((&pool.collection, request.idem.as_str()), |found| {
+            Ok(LeasedKey {
+                entry: row::parsed::<EntryId>(found, 0)?,
+                id: row::id(found, 1)?,
+                secret: row::secret(found, 2)?,
+                usage_count: found.get(3)?,
+                expires_at: Timestamp::from_millis(found.get(4)?),
+            })
+        })
+        .optional()
+}
+
+pub(super) fn renew(
+    step: &Step<'_>,
+    pool: &Policy,
+    lease: &LeaseId,
+    ttl: Duration,
+) -> rusqlite::Result<Option<Timestamp>> {
+    step.tx
+        .prepare_cached(
+            "UPDATE leases SET expires_at = max(expires_at, ?5)
+             WHERE collection = ?1 AND key = ?2 AND entry = ?3 AND expires_at > ?4 RETURNING expires_at",
+        )?
+        .query_row(
+            (
+                &pool.collection,
+                lease.key.to_string(),
+                lease.entry.to_string(),
+                step.now.as_millis(),
+                step.now.plus(ttl).as_millis(),
+            ),
+            |found| found.get(0).map(Timestamp::from_millis),
+        )
+        .optional()
+}

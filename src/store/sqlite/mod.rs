@@ -1,0 +1,160 @@
+//! The embedded store: one SQLite file, the same model in tables, the same answers as MongoDB.
+//!
+//! Every write is one immediate transaction, and every instant is read inside it, so that several processes on one
+//! machine can share the file and stay exact. Nothing is cached that another process could make wrong.
+
+mod add;
+mod find_usable_key;
+mod increment_usage;
+mod lease;
+mod list;
+mod look_up;
+mod pick;
+mod report;
+mod row;
+mod schema;
+mod settle;
+mod stats;
+mod sweep;
+mod take;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::Transaction;
+
+use self::worker::Worker;
+use super::{
+    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store, StoreError, Taken,
+};
+use crate::domain::{EntryId, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+
+/// The embedded store in one file.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Worker,
+    reader: Worker,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it where there is none. `patience` is how long a write waits for other processes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] for a file that is damaged or another program's: it is left as it is.
+    pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let file = path.clone();
+        tokio::task::spawn_blocking(move || {
+            let writer = Worker::start("keylend-writer", schema::open(&file, patience)?);
+            let reader = Worker::start("keylend-reader", schema::open(&file, patience)?);
+            Ok(Self { path: file, writer, reader })
+        })
+        .await
+        .map_err(|error| StoreError::Refused(Box::new(error)))?
+        .map_err(|error| schema::explain(error, &path))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(step).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.read(step).await
+    }
+}
+
+/// One transaction and the instant at which it happens.
+struct Step<'a> {
+    tx: Transaction<'a>,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn describe(&self) -> String {
+        format!("SQLite file {}", self.path.display())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|step| step.tx.query_row("SELECT count(*) FROM keylend_meta", [], |_| Ok(()))).await
+    }
+
+    async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| schema::prepare(step, &pool)).await?;
+        Ok(Vec::new())
+    }
+
+    async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| find_usable_key::find_usable_key(step, &pool, uses_per_key)).await
+    }
+
+    async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError> {
+        let pool = pool.clone();
+        self.read(move |step| find_usable_key::peek_usable_key(step, &pool, uses_per_key)).await
+    }
+
+    async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError> {
+        let (pool, key) = (pool.clone(), key.clone());
+        self.write(move |step| increment_usage::increment_usage(step, &pool, &key)).await
+    }
+
+    async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
+        let (pool, key) = (pool.clone(), key.clone());
+        self.read(move |step| look_up::look_up(step, &pool, &key)).await
+    }
+
+    async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError> {
+        let (pool, request) = (pool.clone(), request.clone());
+        self.write(move |step| lease::lease(step, &pool, &request)).await
+    }
+
+    async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
+        let (pool, request) = (pool.clone(), request.clone());
+        self.write(move |step| settle::give_back(step, &pool, &request)).await
+    }
+
+    async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
+        let (pool, lease) = (pool.clone(), lease.clone());
+        self.write(move |step| report::report(step, &pool, &lease, report)).await
+    }
+
+    async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
+        let (pool, lease) = (pool.clone(), lease.clone());
+        self.write(move |step| lease::renew(step, &pool, &lease, ttl)).await
+    }
+
+    async fn sweep(&self, pool: &Policy) -> Result<u64, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| sweep::sweep(step, &pool)).await
+    }
+
+    async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| take::take(step, &pool, uses)).await
+    }
+
+    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
+        let (pool, secrets) = (pool.clone(), secrets.to_vec());
+        self.write(move |step| add::add(step, &pool, &secrets)).await
+    }
+
+    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+        let pool = pool.clone();
+        self.read(move |step| list::list(step, &pool, after, limit)).await
+    }
+
+    async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
+        let pool = pool.clone();
+        self.read(move |step| stats::stats(step, &pool, uses_per_key)).await
+    }
+}

@@ -1,0 +1,152 @@
+//! The file: how it is recognised, opened and made; the tables and the indexes, each with its query.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::Step;
+use crate::domain::Policy;
+use crate::store::StoreError;
+
+/// Marks a file as keylend's in its header: "klnd".
+const APPLICATION_ID: i32 = 0x6b_6c_6e_64;
+
+/// The version of the tables that this program knows.
+const VERSION: i32 = 1;
+
+/// How many prepared statements a connection keeps.
+const STATEMENTS: usize = 128;
+
+/// Leases of all pools, and what is not about one key.
+///
+/// - `leases_of_key`: the open leases of one key, counted in every pick.
+/// - `leases_by_end`: the sweep's lapsed leases.
+/// - UNIQUE (collection, idem): one open lease per Idempotency-Key, and the look for it.
+const SHARED_TABLES: &str = "
+    CREATE TABLE leases (
+        entry TEXT NOT NULL PRIMARY KEY,
+        collection TEXT NOT NULL,
+        key TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        idem TEXT NOT NULL,
+        UNIQUE (collection, idem)
+    ) STRICT;
+    CREATE INDEX leases_of_key ON leases (key, expires_at);
+    CREATE INDEX leases_by_end ON leases (collection, expires_at);
+    CREATE TABLE keylend_meta (name TEXT NOT NULL PRIMARY KEY, value ANY) STRICT;
+";
+
+/// Opens the file and makes it keylend's where it is new.
+pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
+    // The file holds secrets: made readable for its owner only. SQLite gives its companions the same mode.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    if let Err(error) = made
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(OpenError::Create(error));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(patience)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    recognise(&connection)?;
+    // The write-ahead log lets readers go on beside a writer; FULL makes every commit durable when it is answered.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if recognise(&tx)? == Found::New {
+        tx.execute_batch(SHARED_TABLES)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", VERSION)?;
+    }
+    tx.commit()?;
+    Ok(connection)
+}
+
+#[derive(PartialEq)]
+enum Found {
+    New,
+    Ours,
+}
+
+/// Why a file cannot be the embedded store.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    Create(std::io::Error),
+    Foreign,
+    Newer(i32),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn recognise(connection: &Connection) -> Result<Found, OpenError> {
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match (number("application_id")?, number("user_version")?) {
+        (APPLICATION_ID, VERSION) => Ok(Found::Ours),
+        (APPLICATION_ID, version) => Err(OpenError::Newer(version)),
+        (0, 0) if tables == 0 => Ok(Found::New),
+        _ => Err(OpenError::Foreign),
+    }
+}
+
+/// Says what is wrong with the file and what to do. It was not changed.
+pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
+    let file = path.display();
+    let advice = "name another file with KEYLEND_DATA";
+    match error {
+        OpenError::Create(error) => StoreError::Unusable(format!(
+            "{file} cannot be opened ({error}): see to its folder and rights, or {advice}"
+        )),
+        OpenError::Foreign => StoreError::Unusable(format!("{file} is another program's database: {advice}")),
+        OpenError::Newer(version) => StoreError::Unusable(format!(
+            "{file} was made by a newer keylend (version {version} of the tables): run that one, or {advice}"
+        )),
+        OpenError::Sqlite(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unusable(format!(
+                "{file} is damaged or no SQLite file; it was left as it is: bring it back from a copy, or {advice}"
+            )),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::Unusable(
+                format!("{file} cannot be opened for writing ({error}): see to its rights, or {advice}"),
+            ),
+            _ => StoreError::Away(Box::new(error)),
+        },
+    }
+}
+
+/// Makes the table of one pool and the index that serves its order.
+///
+/// - UNIQUE (api_key): a secret is one key; look-ups by secret.
+/// - `NAME_by_last_used` or `NAME_by_order`: the pick, which goes through the counts below the limit one by one and
+///   so never walks spent keys.
+pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
+    let table = &pool.collection;
+    step.tx.execute_batch(&format!(
+        r#"
+        CREATE TABLE IF NOT EXISTS "{table}" (
+            id TEXT NOT NULL PRIMARY KEY,
+            api_key TEXT NOT NULL UNIQUE
+                CHECK (length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*'),
+            usage_count INTEGER NOT NULL DEFAULT 0 CHECK (usage_count BETWEEN 0 AND 9007199254740992),
+            last_used INTEGER,
+            is_active INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
+            resting_until INTEGER,
+            disabled_reason TEXT,
+            "order" INTEGER,
+            note TEXT,
+            added_at INTEGER
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS "{table}_by_last_used" ON "{table}" (is_active, usage_count, last_used, id);
+        CREATE INDEX IF NOT EXISTS "{table}_by_order" ON "{table}" (is_active, usage_count, "order", id);
+        "#
+    ))
+}
