@@ -1,6 +1,23 @@
-//! keylend lends API keys.
+//! keylend lends API keys: the least recently used key that may still be used, every use counted exactly, however
+//! many callers and instances there are.
+//!
+//! The modules in reading order:
+//!
+//! 1. [`domain`]: the words and rules, pure.
+//! 2. [`store`]: where keys live; one trait, MongoDB and SQLite behind it, each operation one atomic step.
+//! 3. [`pool`]: lending over a store: turns, limits, what to do when there is no key or nobody to take it.
+//! 4. [`wire`]: requests and replies as they stand in JSON.
+//! 5. [`http`]: the routes.
+//! 6. [`config`]: the settings.
+//! 7. [`cli`]: the commands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod http;
 pub mod pool;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
+pub mod wire;

@@ -23,6 +23,16 @@ pub enum Verdict {
     Invalid(InvalidSecret),
 }
 
+impl Verdict {
+    /// The shown word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
 /// What became of the lines so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

@@ -6,7 +6,6 @@ mod lend;
 mod stats;
 mod sweep;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,13 +18,13 @@ pub use error::PoolError;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 
-use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolName, PoolStats, Report, Secret, Timestamp};
+use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
 use crate::store::{Added, FoundKey, Incremented, Seen, Settled, Store, StoreError};
 
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
 pub struct Pools {
-    pools: Arc<BTreeMap<PoolName, Pool>>,
+    pools: Arc<[Pool]>,
     store: Arc<dyn Store>,
     ready: Arc<AtomicBool>,
     settling: TaskTracker,
@@ -49,9 +48,9 @@ impl Pools {
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
             };
-            (pool.policy.name.clone(), Pool(Arc::new(pool)))
+            Pool(Arc::new(pool))
         });
-        Self { pools: Arc::new(pools.collect()), store, ready, settling }
+        Self { pools: pools.collect(), store, ready, settling }
     }
 
     /// The pool of this name.
@@ -65,9 +64,9 @@ impl Pools {
         })
     }
 
-    /// All pools, by name.
+    /// All pools, in the order of their policies.
     pub fn all(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values()
+        self.pools.iter()
     }
 
     /// What and where the store is, for people.

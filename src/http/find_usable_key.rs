@@ -1,0 +1,41 @@
+//! `POST /v1/pools/{pool}/find_usable_key?max_uses=3`
+
+use serde::Deserialize;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::problem::Problem;
+use super::query;
+use super::reply::{self, Answer};
+use crate::pool::Pools;
+use crate::wire::keys::FoundKeyReply;
+
+/// The largest `max_uses`: the largest number of uses that a pool can give.
+const MAX_USES: u32 = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FindQuery {
+    max_uses: Option<u32>,
+}
+
+pub(super) fn route(pools: Pools) -> BoxedFilter<(Response,)> {
+    warp::path!("v1" / "pools" / String / "find_usable_key")
+        .and(warp::post())
+        .and(query::raw())
+        .then(move |pool: String, query: String| find_usable_key(pools.clone(), pool, query))
+        .map(Reply::into_response)
+        .boxed()
+}
+
+async fn find_usable_key(pools: Pools, pool: String, query: String) -> Answer {
+    let expected = format!("max_uses is a whole number from 0 to {MAX_USES}");
+    let query: FindQuery = query::parse(&query, &expected)?;
+    if query.max_uses.is_some_and(|max_uses| max_uses > MAX_USES) {
+        return Err(Problem::invalid(expected));
+    }
+    let pool = pools.get(&pool)?;
+    let found = pool.find_usable_key(query.max_uses).await?;
+    reply::ok(&FoundKeyReply::new(pool.policy(), &found))
+}

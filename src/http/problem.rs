@@ -1,0 +1,252 @@
+//! Problems: what goes wrong, as RFC 9457 says it. The one place where an error gets its code, status and text.
+
+use serde::Serialize;
+use warp::Reply;
+use warp::http::StatusCode;
+use warp::http::header::{HeaderValue, RETRY_AFTER};
+use warp::reply::Response;
+
+use super::reply;
+use crate::domain::{PoolName, PoolStats, State, Timestamp};
+use crate::pool::PoolError;
+use crate::store::StoreError;
+use crate::wire::stats::KeyCountsReply;
+
+/// How long a caller waits, in seconds, before it asks again while the store is away or too many ask.
+const RETRY_SOON: u64 = 1;
+
+/// The stable name of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    NoUsableKey,
+    StoreUnavailable,
+    Overloaded,
+    UnknownPool,
+    UnknownKey,
+    InvalidKey,
+    NotFound,
+    MethodNotAllowed,
+    LeaseGone,
+    InvalidRequest,
+    TooLarge,
+    UnsupportedMediaType,
+    Internal,
+}
+
+impl Code {
+    /// Name, status, title.
+    const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::NoUsableKey => ("no_usable_key", StatusCode::SERVICE_UNAVAILABLE, "No usable key"),
+            Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Store unavailable"),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Overloaded"),
+            Self::UnknownPool => ("unknown_pool", StatusCode::NOT_FOUND, "Unknown pool"),
+            Self::UnknownKey => ("unknown_key", StatusCode::NOT_FOUND, "Unknown key"),
+            Self::InvalidKey => ("invalid_key", StatusCode::CONFLICT, "Invalid key"),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::LeaseGone => ("lease_gone", StatusCode::GONE, "Lease gone"),
+            Self::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST, "Invalid request"),
+            Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+        }
+    }
+}
+
+/// A problem, ready to be sent. Its text never repeats what the caller sent.
+#[derive(Debug)]
+pub(super) struct Problem {
+    code: Code,
+    detail: String,
+    retry_after_seconds: Option<u64>,
+    pool: Option<(PoolName, Box<PoolStats>)>,
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(flatten)]
+    pool: Option<PoolMembers<'a>>,
+}
+
+#[derive(Serialize)]
+struct PoolMembers<'a> {
+    pool: &'a str,
+    keys: KeyCountsReply,
+    next_due_at: Option<Timestamp>,
+}
+
+impl Problem {
+    /// A problem; `detail` says what to do next.
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), retry_after_seconds: None, pool: None }
+    }
+
+    /// The caller's mistake; `detail` says what is expected.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
+    }
+
+    fn retry_soon(self) -> Self {
+        Self { retry_after_seconds: Some(RETRY_SOON), ..self }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::UnknownPool { known } => {
+                Self::new(Code::UnknownPool, format!("there is no pool of this name; there are: {known}"))
+            }
+            PoolError::UnknownKey => {
+                Self::new(Code::UnknownKey, "the pool has no such key; add it, or ask another pool")
+            }
+            PoolError::InvalidKey => Self::new(
+                Code::InvalidKey,
+                "the key's usage_count is no number that can be counted on; nothing was changed: correct it in the store",
+            ),
+            PoolError::LeaseGone => Self::new(
+                Code::LeaseGone,
+                "the lease was settled before or has lapsed; nothing was changed. A use of it is counted: do not retry",
+            ),
+            PoolError::NoUsableKey { pool, stats } => Self {
+                code: Code::NoUsableKey,
+                detail: why_none(&pool, &stats),
+                retry_after_seconds: stats.retry_after().map(|wait| wait.as_millis().div_ceil(1000) as u64),
+                pool: Some((pool, stats)),
+            },
+            PoolError::Overloaded => {
+                Self::new(Code::Overloaded, "too many requests wait for this pool; ask again").retry_soon()
+            }
+            PoolError::Store(error) => Self::of_store(&error),
+        }
+    }
+}
+
+impl Problem {
+    /// The caller learns what to do; the log gets the whole chain, here and nowhere else.
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Away(_) | StoreError::Unresolved(_) | StoreError::Unusable(_) => {
+                tracing::warn!(error = error.chain(), "the store is not available");
+                Self::new(Code::StoreUnavailable, "the store did not answer in time; ask again").retry_soon()
+            }
+            StoreError::Refused(_) => {
+                tracing::error!(error = error.chain(), "the store refused");
+                Self::new(Code::Internal, "the store refused; the log says why")
+            }
+        }
+    }
+}
+
+/// Why no key can be handed out: keys by state, and when the next is due.
+fn why_none(pool: &PoolName, stats: &PoolStats) -> String {
+    if stats.keys.total() == 0 {
+        return format!("pool {pool} has no keys: add some with POST /v1/pools/{pool}/keys or `keylend keys add`");
+    }
+    let states = [State::Usable, State::Spent, State::Resting, State::Leased, State::Disabled, State::Invalid];
+    let parts = states.into_iter().filter(|state| stats.keys.of(*state) > 0).map(|state| {
+        let part = format!("{} {}", stats.keys.of(state), state.as_str());
+        match stats.next_due_at.filter(|_| state == State::Resting) {
+            Some(due) => format!("{part} until {due}"),
+            None => part,
+        }
+    });
+    format!("pool {pool}: {}", parts.collect::<Vec<_>>().join(", "))
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let (code, status, title) = self.code.row();
+        let body = ProblemBody {
+            r#type: format!("urn:keylend:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: &self.detail,
+            pool: self.pool.as_ref().map(|(pool, stats)| PoolMembers {
+                pool: pool.as_str(),
+                keys: KeyCountsReply::from(stats.keys),
+                next_due_at: stats.next_due_at,
+            }),
+        };
+        let body = serde_json::to_vec(&body).expect("a problem has only text and numbers");
+        let mut response = reply::response(status, "application/problem+json", body);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::stats::{Gathering, Group};
+
+    fn stats(rows: &[(State, u64)], due: Option<i64>) -> Box<PoolStats> {
+        let mut gathering = Gathering::new(4, Timestamp::from_millis(1_000));
+        for &(state, keys) in rows {
+            let due_at = due.filter(|_| state == State::Resting).map(Timestamp::from_millis);
+            gathering.add(&Group {
+                state,
+                usage_count: Some(1),
+                keys,
+                counted: 0,
+                leased: 0,
+                left: 0,
+                last_used: None,
+                due_at,
+            });
+        }
+        Box::new(gathering.finish(0))
+    }
+
+    #[tokio::test]
+    async fn every_error_has_its_code_status_and_retry_after() {
+        let pool: PoolName = "stability".parse().expect("valid");
+        let none = |stats| PoolError::NoUsableKey { pool: pool.clone(), stats };
+        let store =
+            |error: fn(crate::store::error::Cause) -> StoreError| PoolError::Store(error("secret cause".into()));
+        let rows: Vec<(PoolError, &str, u16, Option<&str>)> = vec![
+            (PoolError::UnknownPool { known: "stability".into() }, "unknown_pool", 404, None),
+            (PoolError::UnknownKey, "unknown_key", 404, None),
+            (PoolError::InvalidKey, "invalid_key", 409, None),
+            (PoolError::LeaseGone, "lease_gone", 410, None),
+            (PoolError::Overloaded, "overloaded", 503, Some("1")),
+            (none(stats(&[(State::Spent, 5)], None)), "no_usable_key", 503, None),
+            (none(stats(&[(State::Leased, 1)], None)), "no_usable_key", 503, Some("5")),
+            (none(stats(&[(State::Resting, 1)], Some(8_500))), "no_usable_key", 503, Some("8")),
+            (store(StoreError::Away), "store_unavailable", 503, Some("1")),
+            (store(StoreError::Unresolved), "store_unavailable", 503, Some("1")),
+            (store(StoreError::Refused), "internal", 500, None),
+        ];
+        for (error, code, status, retry_after) in rows {
+            let response = Problem::from(error).into_response();
+            assert_eq!(response.status().as_u16(), status, "{code}");
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers().get(RETRY_AFTER).map(|value| value.to_str().expect("text")),
+                retry_after,
+                "{code}"
+            );
+            let body = warp::hyper::body::Body::size_hint(response.body());
+            assert!(body.lower() > 0);
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_says_why_and_when() {
+        let pool: PoolName = "stability".parse().expect("valid");
+        let seen = why_none(&pool, &stats(&[(State::Spent, 5), (State::Resting, 1)], Some(1_767_323_100_000)));
+        assert_eq!(seen, "pool stability: 5 spent, 1 resting until 2026-01-02T03:05:00.000Z");
+        assert!(why_none(&pool, &stats(&[], None)).contains("keylend keys add"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Replies: JSON that no cache keeps, for most of them hold a secret or a count.
+
+use serde::Serialize;
+use warp::Reply;
+use warp::http::StatusCode;
+use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use warp::reply::Response;
+
+use super::problem::{Code, Problem};
+
+/// A route's answer: a response, or the problem that stands in for it.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// `value` as JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(error = %error, "an answer could not be written as JSON");
+        Problem::new(Code::Internal, "the answer could not be written; the log says why")
+    })?;
+    Ok(response(status, "application/json", body))
+}
+
+/// `value` as JSON, 200.
+pub(super) fn ok(value: &impl Serialize) -> Answer {
+    json(StatusCode::OK, value)
+}
+
+pub(super) fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = body.into_response();
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

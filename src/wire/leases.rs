@@ -1,0 +1,120 @@
+//! Leases: what one is asked, answered, reported and renewed with.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::lease::InvalidTtl;
+use crate::domain::report::InvalidReport;
+use crate::domain::{Outcome, Report, Timestamp, Ttl, UsageCount};
+use crate::pool::Lent;
+use crate::store::Settled;
+
+/// The body of a lease; every field, and the body itself, can be left out.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseBody {
+    ttl_seconds: Option<u64>,
+}
+
+impl LeaseBody {
+    /// The body that is expected, for people.
+    pub const EXPECTED: &'static str = r#"{"ttl_seconds": 300} or nothing"#;
+
+    /// How long the lease should last; None = as the pool says.
+    ///
+    /// # Errors
+    /// Where the number is not from 1 to 3,600.
+    pub fn ttl(&self) -> Result<Option<Duration>, InvalidTtl> {
+        self.ttl_seconds.map(|seconds| Ttl::from_seconds(seconds).map(Ttl::duration)).transpose()
+    }
+}
+
+/// The answer to a lease.
+#[derive(Serialize)]
+pub struct LeaseReply<'a> {
+    lease_id: String,
+    pool: &'a str,
+    id: String,
+    api_key: &'a str,
+    usage_count: u64,
+    expires_at: Timestamp,
+}
+
+impl<'a> LeaseReply<'a> {
+    /// Shows the secret: for the caller who is handed the key.
+    pub fn new(lent: &'a Lent) -> Self {
+        let key = lent.key();
+        Self {
+            lease_id: lent.lease().expose(),
+            pool: lent.lease().pool.as_str(),
+            id: key.id.to_string(),
+            api_key: key.secret.expose(),
+            usage_count: key.usage_count,
+            expires_at: key.expires_at,
+        }
+    }
+}
+
+/// The body of a report.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportBody {
+    outcome: String,
+    retry_after_seconds: Option<u64>,
+}
+
+impl ReportBody {
+    /// The body that is expected, for people.
+    pub const EXPECTED: &'static str = r#"{"outcome": "used"}, one of used, unused, rate_limited, exhausted, rejected"#;
+
+    /// The report that is meant.
+    ///
+    /// # Errors
+    /// Where the outcome is none of the five, or a hint comes with one that has no use for it.
+    pub fn report(&self) -> Result<Report, InvalidReport> {
+        let outcome: Outcome = self.outcome.parse()?;
+        Report::new(outcome, self.retry_after_seconds.map(Duration::from_secs))
+    }
+}
+
+/// The answer to a report: the key as it is afterwards.
+#[derive(Serialize)]
+pub struct ReportReply {
+    id: String,
+    usage_count: UsageCount,
+    state: &'static str,
+}
+
+impl From<Settled> for ReportReply {
+    fn from(settled: Settled) -> Self {
+        Self { id: settled.id.to_string(), usage_count: settled.usage_count, state: settled.state.as_str() }
+    }
+}
+
+/// The body of a renewal.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewBody {
+    ttl_seconds: u64,
+}
+
+impl RenewBody {
+    /// The body that is expected, for people.
+    pub const EXPECTED: &'static str = r#"{"ttl_seconds": 300}"#;
+
+    /// How long the lease should last from now.
+    ///
+    /// # Errors
+    /// Where the number is not from 1 to 3,600.
+    pub fn ttl(&self) -> Result<Duration, InvalidTtl> {
+        Ttl::from_seconds(self.ttl_seconds).map(Ttl::duration)
+    }
+}
+
+/// The answer to a renewal.
+#[derive(Serialize)]
+pub struct RenewReply {
+    /// When the lease lapses now.
+    pub expires_at: Timestamp,
+}
