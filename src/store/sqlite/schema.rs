@@ -12,7 +12,7 @@ use crate::domain::Policy;
 use crate::store::StoreError;
 
 /// Marks a file as keylend's in its header: "klnd".
-const APPLICATION_ID: i32 = 0x6b_6c_6e_64;
+const APPLICATION_ID: i32 = 0x6b6c_6e64;
 
 /// The version of the tables that this program knows.
 const VERSION: i32 = 1;
