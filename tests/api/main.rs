@@ -1,0 +1,20 @@
+//! The routes, on both stores: the same requests get the same answers.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "../support/place.rs"]
+#[macro_use]
+mod place;
+mod find_usable_key;
+mod health;
+mod increment_usage;
+mod keys;
+mod leases;
+mod look_up;
+mod problems;
+mod server;
+mod stats;
+
+use place::run;
+
+// Makes the tests anew when the variable changes: it decides which are ignored.
+const _: Option<&str> = option_env!("KEYLEND_TEST_MONGODB_URI");
