@@ -1,5 +1,5 @@
 //! The routes, on both stores: the same requests get the same answers.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 #[path = "../support/place.rs"]
 #[macro_use]

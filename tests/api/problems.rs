@@ -16,15 +16,7 @@ const WITH_BODY: [&str; 5] = [
 
 async fn every_route_answers_nonsense_with_a_problem(place: Place) {
     let server = Server::start(place).await;
-    for path in [
-        "/",
-        "/v1",
-        "/v1/pools/stability",
-        "/v1/leases/",
-        "/V1/pools",
-        "/v1/pools/a/b/c",
-        "/v1/leases/x/y",
-    ] {
+    for path in ["/", "/v1", "/v1/pools/stability", "/v1/leases/", "/V1/pools", "/v1/pools/a/b/c", "/v1/leases/x/y"] {
         server.get(path).await.is_problem(404, "not_found");
     }
     for path in WITH_BODY.into_iter().chain(["/v1/pools/stability/find_usable_key", "/v1/pools/stability/leases"]) {

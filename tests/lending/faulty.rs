@@ -1,0 +1,159 @@
+//! A store whose answers can be held up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keylend::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use keylend::store::sqlite::SqliteStore;
+use keylend::store::{
+    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, Seen, Settled, Store, StoreError, Taken,
+};
+use tokio::sync::{Notify, watch};
+
+/// What is wrong with the store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stall {
+    /// Nothing.
+    Nothing,
+    /// Leases are made and never answered; everything else waits until it is healed.
+    AfterApplying,
+    /// Everything waits until it is healed, and is done then.
+    UntilHealed,
+    /// Leases are answered so much later.
+    Late(Duration),
+}
+
+pub struct Faulty {
+    inner: SqliteStore,
+    stall: watch::Sender<Stall>,
+    asked: Notify,
+    given_back: AtomicU64,
+}
+
+impl Faulty {
+    pub fn new(inner: SqliteStore) -> Self {
+        Self { inner, stall: watch::Sender::new(Stall::Nothing), asked: Notify::new(), given_back: AtomicU64::new(0) }
+    }
+
+    /// The store itself, past the faults.
+    pub fn inner(&self) -> &SqliteStore {
+        &self.inner
+    }
+
+    pub fn stall(&self, stall: Stall) {
+        self.stall.send_replace(stall);
+    }
+
+    pub fn heal(&self) {
+        self.stall(Stall::Nothing);
+    }
+
+    /// Waits until a lease was asked.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// How many leases were given back.
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::SeqCst)
+    }
+
+    async fn gate(&self) {
+        let open = |stall: &Stall| matches!(stall, Stall::Nothing | Stall::Late(_));
+        self.stall.subscribe().wait_for(open).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.gate().await;
+        self.inner.ping().await
+    }
+
+    async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        self.inner.prepare(pool).await
+    }
+
+    async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError> {
+        self.gate().await;
+        self.inner.find_usable_key(pool, uses_per_key).await
+    }
+
+    async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError> {
+        self.gate().await;
+        self.inner.peek_usable_key(pool, uses_per_key).await
+    }
+
+    async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError> {
+        self.gate().await;
+        self.inner.increment_usage(pool, key).await
+    }
+
+    async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
+        self.gate().await;
+        self.inner.look_up(pool, key).await
+    }
+
+    async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError> {
+        self.asked.notify_one();
+        let stall = *self.stall.borrow();
+        if stall == Stall::AfterApplying {
+            self.inner.lease(pool, request).await?;
+            return std::future::pending().await;
+        }
+        self.gate().await;
+        let answer = self.inner.lease(pool, request).await;
+        if let Stall::Late(delay) = stall {
+            tokio::time::sleep(delay).await;
+        }
+        answer
+    }
+
+    async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
+        self.gate().await;
+        let there = self.inner.give_back(pool, request).await?;
+        self.given_back.fetch_add(u64::from(there), Ordering::SeqCst);
+        Ok(there)
+    }
+
+    async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
+        self.gate().await;
+        self.inner.report(pool, lease, report).await
+    }
+
+    async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
+        self.gate().await;
+        self.inner.renew(pool, lease, ttl).await
+    }
+
+    async fn sweep(&self, pool: &Policy) -> Result<u64, StoreError> {
+        self.gate().await;
+        self.inner.sweep(pool).await
+    }
+
+    async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError> {
+        self.gate().await;
+        self.inner.take(pool, uses).await
+    }
+
+    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
+        self.gate().await;
+        self.inner.add(pool, secrets).await
+    }
+
+    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+        self.gate().await;
+        self.inner.list(pool, after, limit).await
+    }
+
+    async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
+        self.gate().await;
+        self.inner.stats(pool, uses_per_key).await
+    }
+}

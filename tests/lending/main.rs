@@ -1,0 +1,157 @@
+//! Lending over a store that stalls, loses answers or goes away: rules 4 and 5.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod faulty;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keylend::domain::{Picks, Policy, Secret};
+use keylend::pool::{Ask, Pool, PoolError, Pools};
+use keylend::store::Store;
+use keylend::store::sqlite::SqliteStore;
+use tempfile::TempDir;
+
+use faulty::{Faulty, Stall};
+
+const TIME_LIMIT: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Lending {
+    store: Arc<Faulty>,
+    pools: Pools,
+    _folder: TempDir,
+}
+
+impl Lending {
+    /// A pool `once` of `keys` keys, one use each.
+    async fn over_faulty_store(keys: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+        let store = Arc::new(Faulty::new(sqlite));
+        let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
+        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], TIME_LIMIT);
+        pools.prepare().await.unwrap();
+        let secrets: Vec<Secret> = (0..keys).map(|key| Secret::parse(&format!("sk-{key}")).unwrap()).collect();
+        store.inner().add(pools.get("once").unwrap().policy(), &secrets).await.unwrap();
+        Self { store, pools, _folder: folder }
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pools.get("once").unwrap()
+    }
+
+    /// Open leases, seen past the faults.
+    async fn leased(&self) -> u64 {
+        self.store.inner().stats(self.pool().policy(), 1).await.unwrap().leased
+    }
+
+    async fn until_leased(&self, expected: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.leased().await != expected {
+            assert!(Instant::now() < deadline, "{} leased, not {expected}", self.leased().await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_back() {
+    let lending = Lending::over_faulty_store(50).await;
+    lending.store.stall(Stall::AfterApplying);
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let pool = lending.pool().clone();
+        callers.spawn(async move {
+            for _ in 0..20 {
+                assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_) | PoolError::Overloaded)));
+            }
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap();
+    }
+    assert_eq!(lending.leased().await, 1, "each try that reaches a stalled store burns a key");
+    lending.store.heal();
+    lending.until_leased(0).await;
+    // Service resumes by itself.
+    let deadline = Instant::now() + PATIENCE;
+    let lent = loop {
+        match lending.pool().lease(Ask::default()).await {
+            Ok(lent) => break lent,
+            Err(error) => assert!(Instant::now() < deadline, "{}", error.chain()),
+        }
+    };
+    lent.answered();
+    assert_eq!(lending.leased().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_leaves_leaves_no_lease() {
+    let lending = Lending::over_faulty_store(1).await;
+    lending.store.stall(Stall::UntilHealed);
+    {
+        let leasing = lending.pool().lease(Ask::default());
+        tokio::pin!(leasing);
+        // The hand-out is under way when its caller leaves.
+        tokio::select! {
+            _ = &mut leasing => panic!("nothing can have answered"),
+            () = lending.store.asked() => {}
+        }
+    }
+    lending.store.heal();
+    lending.until_leased(0).await;
+    assert!(lending.store.given_back() > 0 || lending.leased().await == 0);
+    lending.pools.settle(PATIENCE).await;
+    assert_eq!(lending.leased().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_nobody_answered_for_is_given_back() {
+    let lending = Lending::over_faulty_store(1).await;
+    drop(lending.pool().lease(Ask::default()).await.unwrap());
+    lending.until_leased(0).await;
+    lending.pool().lease(Ask::default()).await.unwrap().answered();
+    lending.pools.settle(PATIENCE).await;
+    assert_eq!(lending.leased().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_answered_after_half_of_its_time_is_not_handed_out() {
+    let lending = Lending::over_faulty_store(1).await;
+    lending.store.stall(Stall::Late(Duration::from_millis(60)));
+    let ask = Ask { ttl: Some(Duration::from_millis(100)), ..Ask::default() };
+    assert!(matches!(lending.pool().lease(ask).await, Err(PoolError::Store(_))));
+    lending.store.heal();
+    lending.pools.settle(PATIENCE).await;
+    assert!(lending.store.given_back() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_store_fails_every_call_within_the_time_limit() {
+    let lending = Lending::over_faulty_store(1).await;
+    lending.store.stall(Stall::UntilHealed);
+    let pool = lending.pool();
+    let key = keylend::domain::KeyRef::Secret(Secret::parse("sk-0").unwrap());
+    let away = |error: PoolError| assert!(matches!(error, PoolError::Store(_) | PoolError::Overloaded), "{error}");
+    away(pool.find_usable_key(None).await.unwrap_err());
+    away(pool.increment_usage(&key).await.unwrap_err());
+    away(pool.look_up(&key).await.unwrap_err());
+    away(pool.stats().await.unwrap_err());
+    away(lending.pools.check_ready().await.unwrap_err());
+    away(pool.lease(Ask::default()).await.err().unwrap());
+    lending.store.heal();
+    assert!(lending.pools.check_ready().await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_is_lent_before_the_store_is_prepared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+    let pools = Pools::new(Arc::new(store), Policy::built_in(), PATIENCE);
+    let pool = pools.get("stability").unwrap();
+    assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_))));
+    assert!(pools.check_ready().await.is_err());
+    pools.prepare().await.unwrap();
+    assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::NoUsableKey { .. })));
+}

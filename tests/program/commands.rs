@@ -1,0 +1,148 @@
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::place::Place;
+use crate::program::{keylend, output};
+
+on_both_stores!(keys_are_added_imported_listed_and_found, what_is_not_there_ends_with_1,);
+
+/// A working directory and a store.
+struct Terminal {
+    folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Terminal {
+    fn new(place: &Place) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), settings: place.settings() }
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Output {
+        output(keylend(&self.folder, &self.settings, arguments), input)
+    }
+
+    #[track_caller]
+    fn says(&self, code: i32, arguments: &[&str]) -> String {
+        let done = self.run(arguments, "");
+        assert_eq!(done.status.code(), Some(code), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn keys_are_added_imported_listed_and_found(place: Place) {
+    let terminal = Terminal::new(&place);
+    assert_eq!(terminal.says(0, &["keys", "add", "sk-0123456789abcdef"]), "1 added, 0 known, 0 invalid\n");
+    let piped = terminal.run(&["keys", "add", "-", "--json"], "sk-second-0123456789\nsk-0123456789abcdef\n");
+    let summary: Value = serde_json::from_slice(&piped.stdout).unwrap();
+    assert_eq!((&summary["added"], &summary["known"]), (&Value::from(1), &Value::from(1)));
+
+    let file = terminal.folder.path().join("keys.txt");
+    std::fs::write(&file, "sk-third-0123456789\r\nnot a key\n\n").unwrap();
+    let imported = terminal.run(&["keys", "import", "keys.txt"], "");
+    assert_eq!(imported.status.code(), Some(1));
+    assert_eq!(text(&imported.stdout), "1 added, 0 known, 1 invalid\n");
+    assert_eq!(text(&imported.stderr), "keylend: line 2 has a character that is not visible ASCII\n");
+
+    let listed = terminal.says(0, &["keys", "list"]);
+    assert!(listed.contains("sk-01...cdef") && listed.contains("usable") && !listed.contains("0123456789"), "{listed}");
+    assert_eq!(listed.lines().count(), 4);
+    let listed = terminal.says(0, &["keys", "list", "--json"]);
+    let keys: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((keys.len(), &keys[0]["left"], &keys[0]["state"]), (3, &Value::from(4), &Value::from("usable")));
+
+    // Of keys never used the first by id goes first; each find stamps the one it shows.
+    let masked = |key: &Value| key["masked"].as_str().unwrap().to_owned();
+    let peeked: Value = serde_json::from_str(&terminal.says(0, &["keys", "find", "--peek", "--json"])).unwrap();
+    assert_eq!(masked(&peeked), masked(&keys[0]));
+    let revealed = terminal.says(0, &["keys", "find", "--peek", "--reveal"]);
+    assert_eq!(terminal.says(0, &["keys", "find", "--reveal"]), revealed);
+    assert!(["sk-0123456789abcdef\n", "sk-second-0123456789\n", "sk-third-0123456789\n"].contains(&revealed.as_str()));
+    assert!(terminal.says(0, &["keys", "find"]).contains(&masked(&keys[1])));
+    let found: Value = serde_json::from_str(&terminal.says(0, &["keys", "find", "--json", "--max-uses", "0"])).unwrap();
+    assert_eq!(masked(&found), masked(&keys[2]));
+
+    let stats: Value = serde_json::from_str(&terminal.says(0, &["stats", "--json"])).unwrap();
+    assert_eq!(stats["pools"][0]["uses"]["left"], 12);
+    assert!(terminal.says(0, &["stats"]).contains("stability"));
+}
+
+async fn what_is_not_there_ends_with_1(place: Place) {
+    let terminal = Terminal::new(&place);
+    for arguments in
+        [&["keys", "list"][..], &["keys", "find"], &["keys", "find", "--peek"], &["keys", "list", "--json"]]
+    {
+        assert_eq!(terminal.says(1, arguments), "");
+    }
+    let unknown = terminal.run(&["keys", "list", "--pool", "nothing"], "");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("stability, plantid, healthid"), "{unknown:?}");
+    assert_eq!(terminal.run(&["keys", "import", "missing.txt"], "").status.code(), Some(2));
+}
+
+/// Settings, and what the program says on stderr.
+fn complains(settings: &[(&str, String)], arguments: &[&str], files: &[(&str, &str)]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let done = output(keylend(&folder, settings, arguments), "");
+    (done.status.code(), text(&done.stderr))
+}
+
+#[test]
+fn all_faults_of_the_settings_are_told_at_once_and_end_with_64() {
+    let settings = [("KEYLEND_LISTEN", "x".to_owned()), ("MONGODB_URI", "hush".to_owned())];
+    let dot_env = [(".env", "KEYLEND_STORE_TIMEOUT=never\n")];
+    let (code, said) = complains(&settings, &["serve"], &dot_env);
+    assert_eq!(code, Some(64));
+    for setting in ["KEYLEND_LISTEN", "MONGODB_URI", "KEYLEND_STORE_TIMEOUT"] {
+        assert!(said.contains(setting), "{said}");
+    }
+    assert!(!said.contains("hush"));
+    let (code, said) = complains(&[("KEYLEND_LISTEN", "0.0.0.0:0".to_owned())], &[], &[]);
+    assert_eq!(code, Some(64));
+    assert!(said.contains("--insecure-open"), "{said}");
+    let (code, said) = complains(&[("RUST_LOG", "=[".to_owned())], &["serve"], &[]);
+    assert_eq!((code, said.contains("RUST_LOG")), (Some(64), true), "{said}");
+    assert_eq!(complains(&[], &["--nonsense"], &[]).0, Some(64));
+    assert_eq!(complains(&[], &["keys", "find", "--max-uses", "10001"], &[]).0, Some(64));
+    assert_eq!(complains(&[], &["--help"], &[]).0, Some(0));
+}
+
+#[test]
+fn a_foreign_or_damaged_file_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keylend.db");
+    let list = || output(keylend(&folder, &[], &["keys", "list"]), "");
+
+    std::fs::write(&path, "my diary\n".repeat(500)).unwrap();
+    let refused = list();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("KEYLEND_DATA"), "{refused:?}");
+    assert!(std::fs::read(&path).unwrap().starts_with(b"my diary\n"));
+
+    std::fs::remove_file(&path).unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE diary (entry TEXT)").unwrap();
+    let refused = list();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("another program's"), "{refused:?}");
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(list().status.code(), Some(2));
+}
+
+#[test]
+fn the_file_of_the_embedded_store_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    output(keylend(&folder, &[], &["keys", "add", "sk-0123456789abcdef"]), "");
+    let mode = std::fs::metadata(folder.path().join("keylend.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

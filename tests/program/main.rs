@@ -1,0 +1,16 @@
+//! The program as a user meets it: commands, settings, exit codes, its log, its end.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "../support/place.rs"]
+#[macro_use]
+mod place;
+mod commands;
+mod leaks;
+#[path = "../support/program.rs"]
+mod program;
+mod serving;
+
+use place::run;
+
+// Makes the tests anew when the variable changes: it decides which are ignored.
+const _: Option<&str> = option_env!("KEYLEND_TEST_MONGODB_URI");

@@ -1,0 +1,112 @@
+//! The program itself, started as a user starts it, and stopped by its id whatever becomes of the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The longest wait for a process to do what it is bound to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command of the program with these settings and no others, in an empty working directory.
+pub fn keylend(folder: &TempDir, settings: &[(&str, String)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keylend"));
+    command.current_dir(folder.path()).env_clear().args(arguments);
+    command.envs(settings.iter().map(|(name, value)| (*name, value)));
+    command
+}
+
+/// Runs a command to its end.
+#[allow(dead_code, reason = "not every test runs commands")]
+pub fn output(mut command: Command, input: &str) -> Output {
+    use std::io::Write;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// A serving process.
+pub struct Program {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    /// Where it serves: `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl Program {
+    /// Starts it on a free port and waits until its log says that it serves.
+    pub fn serve(mut command: Command) -> Self {
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                let mut line = Vec::new();
+                while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                    log.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                    line.clear();
+                }
+            }
+        });
+        let mut program = Self { child, log, url: String::new() };
+        program.url = program.wait_for(|log| {
+            let line = log.lines().find(|line| line.contains("event=\"started\""))?;
+            let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+            Some(format!("http://{address}"))
+        });
+        program
+    }
+
+    fn wait_for<T>(&mut self, found: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = found(&self.log()) {
+                return found;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "{ended:?}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Tells it to end (SIGTERM) and waits until it has.
+    #[allow(dead_code, reason = "not every test ends it well")]
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut rest = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut rest).unwrap();
+        }
+        (status, self.log() + &rest)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
