@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::{Failure, output, store};
 use crate::config::Settings;
-use crate::domain::{Key, Policy, Timestamp};
+use crate::domain::{Key, KeyRef, Policy, Secret, Timestamp};
 use crate::pool::import::{Import, Summary, Verdict};
 use crate::pool::{Pool, PoolError};
-use crate::wire::keys::{AddedReply, FoundKeyReply, KeyReply};
+use crate::wire::keys::{AddedReply, KeyReply};
 
 /// How many keys are read from the store at a time.
 const PAGE: u32 = 1000;
@@ -170,7 +170,7 @@ async fn list(settings: &Settings, arguments: ListArguments) -> Result<(), Failu
         }
     }
     if !arguments.pool.json && found {
-        output::print_table(&["ID", "KEY", "USES", "LEFT", "STATE", "LAST USED"], rows)?;
+        output::print_table(HEADINGS, rows)?;
     }
     if !found {
         output::complain(&format!("pool {} has no keys; add some with: keylend keys add", pool.policy().name));
@@ -193,6 +193,8 @@ impl ListedKey {
     }
 }
 
+const HEADINGS: &[&str] = &["ID", "KEY", "USES", "LEFT", "STATE", "LAST USED"];
+
 fn row(pool: &Pool, key: &Key, now: Timestamp) -> Vec<String> {
     let listed = ListedKey::new(pool.policy(), key, now);
     vec![
@@ -208,44 +210,35 @@ fn row(pool: &Pool, key: &Key, now: Timestamp) -> Vec<String> {
 async fn find(settings: &Settings, arguments: FindArguments) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
-    let policy = pool.policy();
-    let nothing = || {
-        output::complain(&format!("pool {} has no usable key; keylend stats says why", policy.name));
-        Err(Failure::NotAll)
-    };
-    let id = if arguments.peek {
-        match pool.peek_usable_key(arguments.max_uses).await? {
-            Some(seen) => seen.value.id,
-            None => return nothing(),
-        }
+    let found = if arguments.peek {
+        pool.peek_usable_key(arguments.max_uses).await?
     } else {
         match pool.find_usable_key(arguments.max_uses).await {
-            Ok(found) if arguments.reveal => return reveal(pool, &found, arguments.pool.json),
-            Ok(found) => found.id,
-            Err(PoolError::NoUsableKey { .. }) => return nothing(),
+            Ok(found) => Some(pool.look_up(&KeyRef::Id(found.id)).await?),
+            Err(PoolError::NoUsableKey { .. }) => None,
             Err(error) => return Err(error.into()),
         }
     };
-    let seen = pool.look_up(&crate::domain::KeyRef::Id(id)).await?;
-    if arguments.reveal {
-        // A peek shows what a find would have handed out.
-        if let (Some(secret), Some(usage_count)) = (seen.value.secret.clone(), seen.value.usage_count.whole()) {
-            let last_used = seen.value.last_used.unwrap_or(seen.now);
-            let found = crate::store::FoundKey { id, secret, usage_count, last_used };
-            return reveal(pool, &found, arguments.pool.json);
+    let Some(found) = found else {
+        output::complain(&format!("pool {} has no usable key; keylend stats says why", pool.policy().name));
+        return Err(Failure::NotAll);
+    };
+    let revealed = found.value.secret.as_ref().filter(|_| arguments.reveal).map(Secret::expose);
+    match (arguments.pool.json, revealed) {
+        (true, _) => {
+            let key = ListedKey::new(pool.policy(), &found.value, found.now);
+            output::print_json(&FoundKey { key, api_key: revealed })
         }
+        (false, Some(secret)) => output::print(secret),
+        (false, None) => output::print_table(HEADINGS, vec![row(pool, &found.value, found.now)]),
     }
-    if arguments.pool.json {
-        return output::print_json(&KeyReply::of_one(policy, &seen));
-    }
-    let row = row(pool, &seen.value, seen.now);
-    output::print_table(&["ID", "KEY", "USES", "LEFT", "STATE", "LAST USED"], vec![row])
 }
 
-fn reveal(pool: &Pool, found: &crate::store::FoundKey, json: bool) -> Result<(), Failure> {
-    if json {
-        output::print_json(&FoundKeyReply::new(pool.policy(), found))
-    } else {
-        output::print(found.secret.expose())
-    }
+/// A found key: as it is listed, and its secret where that is asked for.
+#[derive(Serialize)]
+struct FoundKey<'a> {
+    #[serde(flatten)]
+    key: ListedKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
 }

@@ -24,10 +24,10 @@ const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 pub(super) async fn serve(settings: &Settings) -> Result<(), Failure> {
-    let pools = store::pools(settings).await?;
     let listener = listen(settings.listen).await?;
+    let pools = store::pools(settings).await?;
     let address = listener.local_addr()?;
-    if settings.insecure_open {
+    if !address.ip().is_loopback() {
         tracing::warn!(%address, "serving without tokens (--insecure-open): whoever reaches the address gets keys");
     }
     let stop = CancellationToken::new();
