@@ -74,7 +74,7 @@ pub(super) struct ListArguments {
 pub(super) struct FindArguments {
     #[command(flatten)]
     pool: PoolArguments,
-    /// Take keys with at most so many uses counted or out on lease (0 to 10000) [the pool's own limit]
+    /// Take keys with at most so many uses counted or out on lease (0 to 10000; else the pool's own limit)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     max_uses: Option<u32>,
     /// Show the key's secret

@@ -11,19 +11,19 @@ use super::Fault;
 /// The settings that can be given on the command line, over all others.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
-    /// Connection string of a MongoDB; without one the embedded store is used [MONGODB_URI]
+    /// Connection string of a MongoDB; without one the embedded store is used (MONGODB_URI)
     #[arg(long, global = true, value_name = "URI")]
     pub mongodb_uri: Option<String>,
-    /// Database on MongoDB [MONGODB_DATABASE, else the URI's, else keylend]
+    /// Database on MongoDB (MONGODB_DATABASE, else the URI's, else keylend)
     #[arg(long, global = true, value_name = "NAME")]
     pub mongodb_database: Option<String>,
-    /// File of the embedded store [KEYLEND_DATA, else keylend.db]
+    /// File of the embedded store (KEYLEND_DATA, else keylend.db)
     #[arg(long, global = true, value_name = "FILE")]
     pub data: Option<String>,
-    /// Longest wait for the store per request [KEYLEND_STORE_TIMEOUT, else 5s]
+    /// Longest wait for the store per request (KEYLEND_STORE_TIMEOUT, else 5s)
     #[arg(long, global = true, value_name = "DURATION")]
     pub store_timeout: Option<String>,
-    /// Address to serve on [KEYLEND_LISTEN, else 127.0.0.1:5000]
+    /// Address to serve on (KEYLEND_LISTEN, else 127.0.0.1:5000)
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// Serve other machines although no tokens are set: whoever reaches the address gets keys

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::lease::EntryId;
+use super::hex::{parse_hex, write_hex};
 use super::secret::Secret;
 use super::timestamp::Timestamp;
 
@@ -52,29 +52,6 @@ impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyId({self})")
     }
-}
-
-/// Exactly `2 * N` lower-case hexadecimal digits as bytes; None for any other text.
-pub(super) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? * 16 + value(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(super) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 /// Which key a caller means: by its public id, or by its secret.
@@ -149,15 +126,6 @@ impl DisabledReason {
             Self::RemovedFromFile => "removed_from_file",
         }
     }
-}
-
-/// One open lease of a key, as its key remembers it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenLease {
-    /// The lease's own id within its key.
-    pub entry: EntryId,
-    /// When it lapses.
-    pub expires_at: Timestamp,
 }
 
 /// A key as a store holds it. Fields that other programs can write in any shape keep what can be understood.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::key::{KeyId, parse_hex, write_hex};
+use super::hex::{parse_hex, write_hex};
+use super::key::KeyId;
 use super::pool::PoolName;
 
 /// The random part of a lease's id, 128 bits: its own id within its key.

@@ -3,6 +3,7 @@
 //! Every other module speaks in these types. What a store or a caller sends is parsed into them once,
 //! at the edge, so that a value of one of these types is always valid.
 
+mod hex;
 pub mod key;
 pub mod lease;
 pub mod pool;
@@ -12,7 +13,7 @@ pub mod state;
 pub mod stats;
 pub mod timestamp;
 
-pub use key::{DisabledReason, Key, KeyId, KeyRef, OpenLease, UsageCount};
+pub use key::{DisabledReason, Key, KeyId, KeyRef, UsageCount};
 pub use lease::{EntryId, IdempotencyDigest, LeaseId, Ttl};
 pub use pool::{Lapsed, Picks, Policy, PoolName};
 pub use report::{Outcome, Report};

@@ -5,9 +5,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::problem::Problem;
+use super::problem::{Answer, Problem};
 use super::query;
-use super::reply::{self, Answer};
+use super::reply;
 use crate::pool::Pools;
 use crate::wire::keys::FoundKeyReply;
 
@@ -37,5 +37,5 @@ async fn find_usable_key(pools: Pools, pool: String, query: String) -> Answer {
     }
     let pool = pools.get(&pool)?;
     let found = pool.find_usable_key(query.max_uses).await?;
-    reply::ok(&FoundKeyReply::new(pool.policy(), &found))
+    Ok(reply::ok(&FoundKeyReply::new(pool.policy(), &found)))
 }

@@ -5,7 +5,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-use super::reply::{self, Answer};
+use super::problem::Answer;
+use super::reply;
 use crate::pool::Pools;
 
 #[derive(Serialize)]
@@ -20,7 +21,7 @@ fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Clone {
 
 /// The process is up.
 pub(super) fn livez() -> BoxedFilter<(Response,)> {
-    warp::path!("livez").and(get_or_head()).map(|| reply::ok(&Health { status: "up" }).into_response()).boxed()
+    warp::path!("livez").and(get_or_head()).map(|| reply::ok(&Health { status: "up" })).boxed()
 }
 
 /// The store answers: keys can be lent.
@@ -30,5 +31,5 @@ pub(super) fn readyz(pools: Pools) -> BoxedFilter<(Response,)> {
 
 async fn ready(pools: Pools) -> Answer {
     pools.check_ready().await?;
-    reply::ok(&Health { status: "ready" })
+    Ok(reply::ok(&Health { status: "ready" }))
 }

@@ -5,8 +5,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::problem::{Code, Problem};
-use super::reply::{self, Answer};
+use super::problem::{Answer, Code, Problem};
+use super::reply;
 use super::{Limits, body};
 use crate::pool::Pools;
 use crate::store::Incremented;
@@ -25,7 +25,7 @@ async fn increment_usage(pools: Pools, pool: String, body: Result<Bytes, Problem
     let key = key_ref(&body?)?;
     match pools.get(&pool)?.increment_usage(&key).await? {
         Incremented::Counted { id, usage_count, last_used } => {
-            reply::ok(&IncrementedReply { id: id.to_string(), usage_count, last_used })
+            Ok(reply::ok(&IncrementedReply { id: id.to_string(), usage_count, last_used }))
         }
         Incremented::UnknownKey | Incremented::InvalidKey => {
             Err(Problem::new(Code::Internal, "the pool answered what it never answers"))

@@ -7,8 +7,8 @@ use warp::http::HeaderMap;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::problem::{Code, Problem};
-use super::reply::{self, Answer};
+use super::problem::{Answer, Code, Problem};
+use super::reply;
 use super::{Limits, body};
 use crate::pool::import::Import;
 use crate::pool::{Pool, Pools};
@@ -42,7 +42,7 @@ async fn add_keys(
             ));
         }
     };
-    reply::ok(&summary)
+    Ok(reply::ok(&summary))
 }
 
 async fn from_json(

@@ -7,8 +7,8 @@ use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::problem::{Code, Problem};
-use super::reply::{self, Answer};
+use super::problem::{Answer, Code, Problem};
+use super::reply;
 use super::{Limits, body};
 use crate::domain::LeaseId;
 use crate::pool::{Ask, Pools};
@@ -37,7 +37,7 @@ async fn make_lease(pools: Pools, pool: String, headers: HeaderMap, body: Result
     };
     let lent = pools.get(&pool)?.lease(ask).await?;
     let status = if lent.is_new() { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = reply::json(status, &LeaseReply::new(&lent))?;
+    let mut response = reply::json(status, &LeaseReply::new(&lent));
     let location = HeaderValue::try_from(format!("/v1/leases/{}", lent.lease().expose()));
     let location = location.map_err(|_| Problem::new(Code::Internal, "the lease has no address"))?;
     response.headers_mut().insert(LOCATION, location);
@@ -67,7 +67,7 @@ async fn report_lease(pools: Pools, lease: String, body: Result<Bytes, Problem>)
     let body: ReportBody = body::parse(&body?, ReportBody::EXPECTED)?;
     let report = body.report().map_err(|error| Problem::invalid(error.to_string()))?;
     let settled = pools.get(lease.pool.as_str())?.report(&lease, report).await?;
-    reply::ok(&ReportReply::from(settled))
+    Ok(reply::ok(&ReportReply::from(settled)))
 }
 
 pub(super) fn renew(pools: Pools, limits: Limits) -> BoxedFilter<(Response,)> {
@@ -84,7 +84,7 @@ async fn renew_lease(pools: Pools, lease: String, body: Result<Bytes, Problem>) 
     let body: RenewBody = body::parse(&body?, RenewBody::EXPECTED)?;
     let ttl = body.ttl().map_err(|error| Problem::invalid(error.to_string()))?;
     let expires_at = pools.get(lease.pool.as_str())?.renew(&lease, ttl).await?;
-    reply::ok(&RenewReply { expires_at })
+    Ok(reply::ok(&RenewReply { expires_at }))
 }
 
 fn lease_id(text: &str) -> Result<LeaseId, Problem> {

@@ -6,8 +6,8 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::increment_usage::key_ref;
-use super::problem::Problem;
-use super::reply::{self, Answer};
+use super::problem::{Answer, Problem};
+use super::reply;
 use super::{Limits, body};
 use crate::pool::Pools;
 use crate::wire::keys::KeyReply;
@@ -25,5 +25,5 @@ async fn look_up(pools: Pools, pool: String, body: Result<Bytes, Problem>) -> An
     let key = key_ref(&body?)?;
     let pool = pools.get(&pool)?;
     let seen = pool.look_up(&key).await?;
-    reply::ok(&KeyReply::of_one(pool.policy(), &seen))
+    Ok(reply::ok(&KeyReply::of_one(pool.policy(), &seen)))
 }

@@ -12,6 +12,9 @@ use crate::pool::PoolError;
 use crate::store::StoreError;
 use crate::wire::stats::KeyCountsReply;
 
+/// A route's answer: a response, or the problem that stands in for it.
+pub(super) type Answer = Result<Response, Problem>;
+
 /// How long a caller waits, in seconds, before it asks again while the store is away or too many ask.
 const RETRY_SOON: u64 = 1;
 

@@ -6,22 +6,14 @@ use warp::http::StatusCode;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use warp::reply::Response;
 
-use super::problem::{Code, Problem};
-
-/// A route's answer: a response, or the problem that stands in for it.
-pub(super) type Answer = Result<Response, Problem>;
-
 /// `value` as JSON.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(error = %error, "an answer could not be written as JSON");
-        Problem::new(Code::Internal, "the answer could not be written; the log says why")
-    })?;
-    Ok(response(status, "application/json", body))
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).expect("a reply is made of texts, numbers and lists of them");
+    response(status, "application/json", body)
 }
 
 /// `value` as JSON, 200.
-pub(super) fn ok(value: &impl Serialize) -> Answer {
+pub(super) fn ok(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)
 }
 

@@ -4,7 +4,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::reply::{self, Answer};
+use super::problem::Answer;
+use super::reply;
 use crate::pool::{Pool, Pools};
 use crate::wire::pools::{PolicyReply, PoolsReply};
 use crate::wire::stats::{OnePoolReply, StatsReply};
@@ -30,7 +31,7 @@ async fn all_stats(pools: Pools) -> Answer {
     for pool in pools.all() {
         all.push((pool.policy(), pool.stats().await?));
     }
-    reply::ok(&StatsReply::new(all))
+    Ok(reply::ok(&StatsReply::new(all)))
 }
 
 pub(super) fn one(pools: Pools) -> BoxedFilter<(Response,)> {
@@ -43,5 +44,5 @@ pub(super) fn one(pools: Pools) -> BoxedFilter<(Response,)> {
 
 async fn pool_stats(pools: Pools, pool: String) -> Answer {
     let pool = pools.get(&pool)?;
-    reply::ok(&OnePoolReply::new(pool.policy(), &pool.stats().await?))
+    Ok(reply::ok(&OnePoolReply::new(pool.policy(), &pool.stats().await?)))
 }
