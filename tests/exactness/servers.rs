@@ -15,6 +15,7 @@ use crate::support::server::{Answer, Server};
 use crate::support::{fill, within};
 
 on_both_stores!(
+    servers_started_at_once_on_a_new_store_all_serve,
     one_idempotency_key_gets_one_lease_whichever_server_it_reaches,
     the_last_use_goes_to_one_of_a_hundred_callers,
     a_lease_of_a_killed_server_is_reported_to_another,
@@ -43,6 +44,15 @@ async fn all_at_once<F: Future<Output = Answer>>(
 ) -> Vec<Answer> {
     assert!(count >= servers.len());
     within("all answers", join_all((0..count).map(ask))).await
+}
+
+async fn servers_started_at_once_on_a_new_store_all_serve(place: Place) {
+    let [one, two, three] = servers(&place).await;
+    let added = one.post("/v1/pools/stability/keys", json!({"api_keys": ["sk-0", "sk-1", "sk-2"]})).await;
+    assert_eq!(added.body["added"], 3, "{added:?}");
+    let (one, two, three) =
+        tokio::join!(one.post(LEASES, Value::Null), two.post(LEASES, Value::Null), three.post(LEASES, Value::Null));
+    all_different(&[one, two, three], 201);
 }
 
 async fn one_idempotency_key_gets_one_lease_whichever_server_it_reaches(place: Place) {

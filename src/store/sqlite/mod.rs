@@ -4,6 +4,7 @@
 //! machine can share the file and stay exact. Nothing is cached that another process could make wrong.
 
 mod add;
+mod busy;
 mod find_usable_key;
 mod increment_usage;
 mod lease;
