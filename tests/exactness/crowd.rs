@@ -37,6 +37,8 @@ async fn a_crowd_in_three_processes_gets_every_use_once(place: Place) {
     granted.iter().for_each(|(key, ..)| *per_key.entry(key).or_default() += 1);
     assert_eq!((per_key.len(), per_key.values().all(|uses| *uses == USES)), (KEYS, true), "{per_key:?}");
     assert_eq!(told.reported(Outcome::Used).len(), ALL);
+    // No process keeps the others out; a third each would be even.
+    assert!(told.shares().iter().all(|share| *share > 5), "{:?}", told.shares());
     every_key_is_spent(&place).await;
 }
 
@@ -120,6 +122,15 @@ impl Told {
         leased.collect()
     }
 
+    /// How many leases each member that came to its end had.
+    fn shares(&self) -> Vec<u64> {
+        let shares = self.0.iter().filter_map(|event| match event {
+            Event::Done { leased, .. } => Some(*leased),
+            _ => None,
+        });
+        shares.collect()
+    }
+
     fn given_back(&self) -> HashSet<&str> {
         let given_back = self.0.iter().filter_map(|event| match event {
             Event::GivenBack { entry } => Some(entry.as_str()),
@@ -160,20 +171,19 @@ async fn every_key_is_spent(place: &Place) {
 
 /// Numbers for people who look (`--nocapture`).
 fn report(name: &str, told: &Told, seen: &crate::support::raw::Seen) {
-    let (shares, slowest): (Vec<u64>, Vec<u64>) = (told.0.iter())
-        .filter_map(|event| match event {
-            Event::Done { leased, duration_ms, .. } => Some((*leased, *duration_ms)),
-            _ => None,
-        })
-        .unzip();
+    let took = told.0.iter().filter_map(|event| match event {
+        Event::Done { duration_ms, .. } => Some(*duration_ms),
+        _ => None,
+    });
     println!(
-        "{name}: {} leases ({} granted, {} given back, {} reports too late), by member {shares:?}, in {:?} ms, {} \
-         samples, {} with leases open",
+        "{name}: {} leases ({} granted, {} given back, {} reports too late), by member {:?}, in {} ms, {} samples, {} \
+         with leases open",
         told.leased().len(),
         told.granted().len(),
         told.given_back().len(),
         told.reported(Outcome::Gone).len(),
-        slowest.iter().max(),
+        told.shares(),
+        took.max().unwrap_or_default(),
         seen.samples,
         seen.busy,
     );
