@@ -4,6 +4,7 @@
 //! machine can share the file and stay exact. Nothing is cached that another process could make wrong.
 
 mod add;
+mod busy;
 mod find_usable_key;
 mod increment_usage;
 mod lease;
@@ -47,8 +48,11 @@ impl SqliteStore {
         let path = path.to_owned();
         let file = path.clone();
         tokio::task::spawn_blocking(move || {
-            let writer = Worker::start("keylend-writer", schema::open(&file, patience)?);
-            let reader = Worker::start("keylend-reader", schema::open(&file, patience)?);
+            let (writing, reading) = (schema::open(&file, patience)?, schema::open(&file, patience)?);
+            // Its thread waits for other processes itself.
+            writing.busy_timeout(Duration::ZERO)?;
+            let writer = Worker::start("keylend-writer", writing, patience);
+            let reader = Worker::start("keylend-reader", reading, patience);
             Ok(Self { path: file, writer, reader })
         })
         .await

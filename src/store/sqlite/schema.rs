@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::Step;
+use super::{Step, busy};
 use crate::domain::Policy;
 use crate::store::StoreError;
 
@@ -53,10 +53,14 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(patience)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    recognise(&connection)?;
+    let found = recognise(&connection)?;
     // The write-ahead log lets readers go on beside a writer; FULL makes every commit durable when it is answered.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // SQLite does not wait by itself where two processes turn a new file over to it at once.
+    busy::wait(patience, || connection.pragma_update(None, "journal_mode", "WAL"))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    if found == Found::Ours {
+        return Ok(connection);
+    }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if recognise(&tx)? == Found::New {
         tx.execute_batch(SHARED_TABLES)?;

@@ -1,30 +1,53 @@
 //! A thread that owns one connection and does one step after another on it.
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Step;
+use super::{Step, busy};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
 /// How many steps may stand in line; who comes later waits to stand in it.
 const QUEUE: usize = 1024;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// How long the file is left free after a write while other processes write too: long enough for one of them to
+/// look. Else the process that had it has it again before anyone can.
+const LEAVE_FREE: Duration = Duration::from_micros(500);
+
+/// After this many writes with none of another process between them, nothing is left free any more.
+const ALONE: u32 = 100;
+
+type Job = Box<dyn FnOnce(&mut Line) + Send>;
 
 /// The handle of the thread, which ends when the handle is dropped and its line is empty.
 pub(super) struct Worker {
     jobs: mpsc::Sender<Job>,
 }
 
+/// What the thread keeps from one step to the next.
+struct Line {
+    connection: Connection,
+    /// How long a write waits for other processes.
+    patience: Duration,
+    /// The end of the last write.
+    written: Instant,
+    /// SQLite's number that changes when another connection has changed the file.
+    version: i64,
+    /// Writes since it changed.
+    alone_for: u32,
+}
+
 impl Worker {
-    pub(super) fn start(name: &str, mut connection: Connection) -> Self {
+    pub(super) fn start(name: &str, connection: Connection, patience: Duration) -> Self {
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                let mut state = Line { connection, patience, written: Instant::now(), version: 0, alone_for: 0 };
                 while let Some(job) = line.blocking_recv() {
-                    job(&mut connection);
+                    job(&mut state);
                 }
             })
             .expect("a thread can be started while the process starts");
@@ -36,7 +59,7 @@ impl Worker {
         &self,
         step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(TransactionBehavior::Immediate, step).await
+        self.run(|line| line.write(step)).await
     }
 
     /// Does `step` on one snapshot of the file.
@@ -44,19 +67,18 @@ impl Worker {
         &self,
         step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(TransactionBehavior::Deferred, step).await
+        self.run(|line| line.read(step)).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        behavior: TransactionBehavior,
-        step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Line) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |line| {
             // Who no longer waits gets nothing done: the line moves on at once.
             if !reply.is_closed() {
-                let _ = reply.send(transact(connection, behavior, step));
+                let _ = reply.send(work(line));
             }
         });
         let stopped = || StoreError::Away("the thread of the embedded store has ended".into());
@@ -65,12 +87,30 @@ impl Worker {
     }
 }
 
-fn transact<T>(
-    connection: &mut Connection,
-    behavior: TransactionBehavior,
-    step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
-    let tx = connection.transaction_with_behavior(behavior).map_err(refused)?;
+impl Line {
+    fn write<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        // Other processes that write have the file first.
+        if self.alone_for < ALONE {
+            std::thread::sleep(LEAVE_FREE.saturating_sub(self.written.elapsed()));
+        }
+        let begin = || Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        let tx = busy::wait(self.patience, begin).map_err(refused)?;
+        let (value, version) = transact(tx, |step_in| {
+            let mut version = step_in.tx.prepare_cached("PRAGMA data_version")?;
+            Ok((step(step_in)?, version.query_row([], |row| row.get(0))?))
+        })?;
+        self.alone_for = if version == self.version { self.alone_for.saturating_add(1) } else { 0 };
+        self.version = version;
+        self.written = Instant::now();
+        Ok(value)
+    }
+
+    fn read<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        transact(self.connection.transaction().map_err(refused)?, step)
+    }
+}
+
+fn transact<T>(tx: Transaction<'_>, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
     // The transaction is the clock's reader: an instant from before it began could be older than what others wrote.
     let now = tx
         .prepare_cached("SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)")

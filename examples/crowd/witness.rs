@@ -1,0 +1,114 @@
+//! A store that tells of every hand-out and return that the store behind it acknowledged, answered or not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keylend::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use keylend::store::{
+    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, Seen, Settled, Store, StoreError, Taken,
+};
+use serde_json::json;
+
+/// The store behind, and what it did.
+pub(crate) struct Witness {
+    store: Arc<dyn Store>,
+    leased: AtomicU64,
+    given_back: AtomicU64,
+}
+
+impl Witness {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, leased: AtomicU64::new(0), given_back: AtomicU64::new(0) }
+    }
+
+    /// New leases.
+    pub(crate) fn leased(&self) -> u64 {
+        self.leased.load(Ordering::Relaxed)
+    }
+
+    /// Leases that were given back before they lapsed.
+    pub(crate) fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Store for Witness {
+    async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError> {
+        let answer = self.store.lease(pool, request).await;
+        if let Ok(LeaseAnswer::New(key)) = &answer {
+            self.leased.fetch_add(1, Ordering::Relaxed);
+            crate::say(&json!({"event": "leased", "key": key.id.to_string(), "entry": key.entry.to_string()}));
+        }
+        answer
+    }
+
+    async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
+        let answer = self.store.give_back(pool, request).await;
+        if let Ok(true) = &answer {
+            self.given_back.fetch_add(1, Ordering::Relaxed);
+            crate::say(&json!({"event": "given_back", "entry": request.entry.to_string()}));
+        }
+        answer
+    }
+
+    // All others go through as they are.
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
+    async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        self.store.prepare(pool).await
+    }
+
+    async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError> {
+        self.store.find_usable_key(pool, uses_per_key).await
+    }
+
+    async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError> {
+        self.store.peek_usable_key(pool, uses_per_key).await
+    }
+
+    async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError> {
+        self.store.increment_usage(pool, key).await
+    }
+
+    async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
+        self.store.look_up(pool, key).await
+    }
+
+    async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
+        self.store.report(pool, lease, report).await
+    }
+
+    async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
+        self.store.renew(pool, lease, ttl).await
+    }
+
+    async fn sweep(&self, pool: &Policy) -> Result<u64, StoreError> {
+        self.store.sweep(pool).await
+    }
+
+    async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError> {
+        self.store.take(pool, uses).await
+    }
+
+    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
+        self.store.add(pool, secrets).await
+    }
+
+    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+        self.store.list(pool, after, limit).await
+    }
+
+    async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
+        self.store.stats(pool, uses_per_key).await
+    }
+}

@@ -1,0 +1,16 @@
+//! Every use is counted exactly: by crowds in several processes, through kill -9, over several servers, on both
+//! stores.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../support/place.rs"]
+#[macro_use]
+mod place;
+mod servers;
+mod support;
+
+mod crowd;
+
+use place::run;
+
+// Makes the tests anew when the variable changes: it decides which are ignored.
+const _: Option<&str> = option_env!("KEYLEND_TEST_MONGODB_URI");
