@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{HOUR, Planted, TestStore, in_order, least_recently_used, name};
+use crate::support::{HOUR, Planted, TestStore, assert_between, in_order, least_recently_used, name};
 use keylend::domain::{KeyId, Picks, Policy, UsageCount};
 
 on_both_stores! {
@@ -57,7 +57,7 @@ async fn a_found_key_is_stamped_and_neither_counted_nor_reserved(t: &TestStore) 
         let after = t.now(&pool).await;
         assert_eq!((found.id, found.usage_count), (planted.id, 2));
         assert_eq!(found.secret.expose(), planted.secret);
-        assert!(before <= found.last_used && found.last_used <= after, "{before} {} {after}", found.last_used);
+        assert_between(before, found.last_used, after);
         let stored = t.key(&pool, planted.id).await;
         assert_eq!(stored.last_used, Some(found.last_used));
         assert_eq!((stored.usage_count, stored.open_leases), (UsageCount::Whole(2), Some(1)));
@@ -179,7 +179,6 @@ async fn peek_answers_what_find_would_and_leaves_it_as_it_is(t: &TestStore) {
         let pool = t.pool(policy, &keys).await;
         for uses in [4, 3, 1] {
             let peeked = t.store.peek_usable_key(&pool, uses).await.unwrap().unwrap();
-            assert!(peeked.now <= t.now(&pool).await);
             let again = t.store.peek_usable_key(&pool, uses).await.unwrap().unwrap();
             let stored = t.key(&pool, peeked.value.id).await;
             for key in [&again.value, &stored] {

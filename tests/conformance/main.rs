@@ -24,5 +24,15 @@ macro_rules! on_both_stores {
     };
 }
 
+mod add;
 mod find_usable_key;
+mod give_back;
+mod increment_usage;
+mod lease;
+mod list;
+mod look_up;
+mod renew;
+mod report;
 mod support;
+mod sweep;
+mod take;

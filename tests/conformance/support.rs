@@ -194,6 +194,22 @@ impl TestStore {
         }
     }
 
+    /// Disables a key as an operator does.
+    pub async fn switch_off(&self, pool: &Policy, id: KeyId, reason: &str) {
+        match &self.behind {
+            Behind::Sqlite(file) => {
+                let sql =
+                    format!("UPDATE \"{}\" SET is_active = 0, disabled_reason = ?2 WHERE id = ?1", pool.collection);
+                Connection::open(file).unwrap().execute(&sql, (id.to_string(), reason)).unwrap();
+            }
+            Behind::Mongodb(database) => {
+                let off = doc! {"$set": {"is_active": false, "disabled_reason": reason}};
+                let keys = database.collection::<Document>(&pool.collection);
+                keys.update_one(doc! {"_id": ObjectId::from_bytes(id.bytes())}, off).await.unwrap();
+            }
+        }
+    }
+
     pub async fn hidden(&self, pool: &Policy, id: KeyId) -> Hidden {
         match &self.behind {
             Behind::Sqlite(file) => Connection::open(file)
@@ -235,6 +251,25 @@ impl TestStore {
                 let all = keys.find(doc! {}).sort(doc! {"order": 1, "_id": 1}).await.unwrap();
                 let all: Vec<Document> = all.try_collect().await.unwrap();
                 all.iter().map(|document| document.get_str("api_key").unwrap().to_owned()).collect()
+            }
+        }
+    }
+
+    /// Who holds a lease, as it is stored.
+    pub async fn leased_by(&self, pool: &Policy, leased: &LeasedKey) -> String {
+        let entry = leased.entry.to_string();
+        match &self.behind {
+            Behind::Sqlite(file) => {
+                let connection = Connection::open(file).unwrap();
+                connection.query_row("SELECT by FROM leases WHERE entry = ?1", [entry], |row| row.get(0)).unwrap()
+            }
+            Behind::Mongodb(database) => {
+                let keys = database.collection::<Document>(&pool.collection);
+                let found = keys.find_one(doc! {"leases.id": &entry}).await.unwrap().expect("the lease is stored");
+                let leases = found.get_array("leases").unwrap().iter().filter_map(Bson::as_document);
+                let own =
+                    leases.filter(|lease| lease.get_str("id").ok() == Some(&entry)).map(|lease| lease.get_str("by"));
+                own.last().expect("the lease is stored").unwrap().to_owned()
             }
         }
     }
@@ -330,6 +365,14 @@ pub fn repeatable(token: &str, pool: &Policy, idempotency_key: &str) -> LeaseReq
 
 pub fn lease_id(pool: &Policy, leased: &LeasedKey) -> LeaseId {
     LeaseId { pool: pool.name.clone(), key: leased.id, entry: leased.entry }
+}
+
+/// Asserts that an instant is between two others, all by the store's clock.
+///
+/// A server may tell its clock in several ways that round differently; a millisecond apart is the same instant.
+pub fn assert_between(first: Timestamp, instant: Timestamp, last: Timestamp) {
+    let [first, last] = [first.as_millis() - 1, last.as_millis() + 1];
+    assert!((first..=last).contains(&instant.as_millis()), "{first} <= {} <= {last}", instant.as_millis());
 }
 
 /// Asks again and again until there is an answer.
