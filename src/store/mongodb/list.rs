@@ -14,6 +14,10 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<Seen<Vec<Key>>, StoreError> {
     let now = store.now().await?;
+    // For the server, a limit of 0 is no limit.
+    if limit == 0 {
+        return Ok(Seen { value: Vec::new(), now });
+    }
     // Comparing with an ObjectId matches ObjectIds only: documents with another id have none that names them.
     let page = match after {
         Some(after) => doc! {"_id": {"$gt": filter::object_id(after)}},

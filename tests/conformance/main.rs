@@ -1,0 +1,38 @@
+//! What the trait `Store` promises, operation by operation, on both adapters.
+//!
+//! Every test runs on the embedded store and, where `KEYLEND_TEST_MONGODB_URI` is set, on MongoDB. Each has a store
+//! of its own.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+/// Makes two tests of each function: one on SQLite, one on MongoDB.
+macro_rules! on_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                crate::support::on_sqlite(super::$test);
+            })+
+        }
+
+        mod mongodb {
+            $(#[test_with::env(KEYLEND_TEST_MONGODB_URI)]
+            #[test]
+            fn $test() {
+                crate::support::on_mongodb(super::$test);
+            })+
+        }
+    };
+}
+
+mod add;
+mod find_usable_key;
+mod give_back;
+mod increment_usage;
+mod lease;
+mod list;
+mod look_up;
+mod renew;
+mod report;
+mod support;
+mod sweep;
+mod take;
