@@ -183,6 +183,7 @@ mod tests {
         assert_eq!(text.parse::<LeaseId>(), Ok(id.clone()));
         assert_eq!(id.loggable(), "stability.abababababababababababab");
         assert!(!format!("{id:?}").contains("0101"));
+        assert_eq!(format!("{:?}", id.entry), "EntryId(..)");
         assert_eq!(format!("{:?}", IdempotencyDigest::none(id.entry)), "IdempotencyDigest(..)");
     }
 

@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(seen.more, 2);
         assert_eq!(seen.last_used, at(999_000));
         assert_eq!(seen.generated_at, NOW);
+        assert_eq!(Gathering::new(4, NOW).finish(7).needs_migration, 7);
         let none = stats(&[], Lapsed::Count);
         assert_eq!((none.keys.total(), none.last_used, none.next_due_at, none.retry_after()), (0, None, None, None));
     }
