@@ -6,7 +6,7 @@ use keylend::domain::{Picks, Policy};
 
 use crate::place::Place;
 use crate::support::member::{Event, Member, Outcome, Plan};
-use crate::support::raw::{Monitor, Raw, Uses};
+use crate::support::raw::{Monitor, Raw, Seen, Uses};
 use crate::support::{fill, within};
 
 const KEYS: usize = 50;
@@ -27,7 +27,7 @@ async fn a_crowd_in_three_processes_gets_every_use_once(place: Place) {
     fill(&place, &policy(), KEYS).await;
     let monitor = Monitor::start(&place, &policy()).await;
     let told = all_ended(crowd(&place, [&[], &[], &[]]).await).await;
-    report("crowd", &told, &monitor.saw_no_key_overused().await);
+    look_at("crowd", &told, &monitor.saw_no_key_overused().await);
 
     let granted = told.granted();
     assert_eq!(granted.len(), ALL, "as many leases as there are uses");
@@ -48,7 +48,7 @@ async fn leases_that_lapse_under_a_crowd_are_counted_once(place: Place) {
     // A third each is reported, reported too late, and never reported.
     let arguments: &[&str] = &["--ttl", "100ms", "--forgotten", "33", "--late", "33"];
     let told = all_ended(crowd(&place, [arguments; 3]).await).await;
-    report("lapsing", &told, &monitor.saw_no_key_overused().await);
+    look_at("lapsing", &told, &monitor.saw_no_key_overused().await);
 
     // What was not given back is counted, whether it was reported, lapsed, or came too late to be answered.
     let leased = told.leased();
@@ -82,7 +82,7 @@ async fn a_killed_process_costs_no_use_and_gives_none_twice(place: Place) {
     assert!(last_words.granted().len() >= 10);
     assert_eq!(last_words.count(|event| matches!(event, Event::Reported { .. })), 0);
     told.0.extend(last_words.0.iter().cloned());
-    report("killed", &told, &monitor.saw_no_key_overused().await);
+    look_at("killed", &told, &monitor.saw_no_key_overused().await);
 
     let granted = told.granted();
     let entries: HashSet<&str> = granted.iter().map(|(_, entry, _)| *entry).collect();
@@ -169,8 +169,9 @@ async fn every_key_is_spent(place: &Place) {
     assert!(uses.values().all(|uses| *uses == Uses { counted: u64::from(USES), open: 0 }), "{uses:?}");
 }
 
-/// Numbers for people who look (`--nocapture`).
-fn report(name: &str, told: &Told, seen: &crate::support::raw::Seen) {
+/// Asserts that the monitor saw the crowd at work. The numbers are for people who look (`--nocapture`).
+fn look_at(name: &str, told: &Told, seen: &Seen) {
+    assert!(seen.busy > 0, "the monitor saw no open lease: {seen:?}");
     let took = told.0.iter().filter_map(|event| match event {
         Event::Done { duration_ms, .. } => Some(*duration_ms),
         _ => None,

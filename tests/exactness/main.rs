@@ -9,6 +9,7 @@ mod servers;
 mod support;
 
 mod crowd;
+mod limits;
 
 use place::run;
 
