@@ -25,8 +25,10 @@ macro_rules! on_both_stores {
 }
 
 mod add;
+mod exactness;
 mod find_usable_key;
 mod give_back;
+mod idempotency;
 mod increment_usage;
 mod lease;
 mod list;
