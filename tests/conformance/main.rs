@@ -35,6 +35,7 @@ mod list;
 mod look_up;
 mod renew;
 mod report;
+mod states;
 mod support;
 mod sweep;
 mod take;
