@@ -25,14 +25,17 @@ macro_rules! on_both_stores {
 }
 
 mod add;
+mod exactness;
 mod find_usable_key;
 mod give_back;
+mod idempotency;
 mod increment_usage;
 mod lease;
 mod list;
 mod look_up;
 mod renew;
 mod report;
+mod states;
 mod support;
 mod sweep;
 mod take;

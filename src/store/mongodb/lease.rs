@@ -28,9 +28,20 @@ pub(super) async fn lease(
             return Ok(LeaseAnswer::Same(same));
         }
         match reserve(store, pool, request).await {
+            // A twin got the last use, or its lapsed lease keeps this request from the only key that is left.
+            Ok(Ok(LeaseAnswer::NoUsableKey)) => {
+                if let Some(same) = same_request(store, pool, request).await? {
+                    return Ok(LeaseAnswer::Same(same));
+                }
+                if sweep::settle_idem(store, pool, &request.idem).await? == 0 {
+                    return Ok(LeaseAnswer::NoUsableKey);
+                }
+            }
             Ok(leased) => return leased,
             // A twin of this request was faster, or its lapsed lease still holds the place.
-            Err(error) if error::is_duplicate(&error) => sweep::settle_idem(store, pool, &request.idem).await?,
+            Err(error) if error::is_duplicate(&error) => {
+                sweep::settle_idem(store, pool, &request.idem).await?;
+            }
             Err(error) => return Err(error::of_write(error)),
         }
     }

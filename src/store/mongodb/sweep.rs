@@ -17,10 +17,14 @@ pub(super) async fn sweep(store: &MongoStore, pool: &Policy) -> Result<u64, Stor
     settle(store, pool, doc! {}, now).await
 }
 
-/// Settles the key whose lapsed lease still holds the place of an Idempotency-Key.
-pub(super) async fn settle_idem(store: &MongoStore, pool: &Policy, idem: &IdempotencyDigest) -> Result<(), StoreError> {
+/// Settles the key whose lapsed lease still holds the place of an Idempotency-Key. Answers how many leases lapsed.
+pub(super) async fn settle_idem(
+    store: &MongoStore,
+    pool: &Policy,
+    idem: &IdempotencyDigest,
+) -> Result<u64, StoreError> {
     let now = store.now().await?;
-    settle(store, pool, doc! {"leases.idem": idem.as_str()}, now).await.map(|_| ())
+    settle(store, pool, doc! {"leases.idem": idem.as_str()}, now).await
 }
 
 async fn settle(store: &MongoStore, pool: &Policy, which: Document, now: Timestamp) -> Result<u64, StoreError> {
