@@ -101,7 +101,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
     let command = arguments.command.unwrap_or(Command::Serve);
     // What commands say is their output; the log is for the server, and for what goes wrong.
     let log = if matches!(command, Command::Serve) { settings.log.as_str() } else { "warn" };
-    crate::telemetry::start(log).map_err(|advice| Failure::Usage(vec![Fault { setting: "RUST_LOG", advice }]))?;
+    crate::telemetry::start(log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {

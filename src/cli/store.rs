@@ -26,7 +26,7 @@ pub(super) async fn pools(settings: &Settings) -> Result<Pools, Failure> {
 /// The same, prepared.
 pub(super) async fn prepared(settings: &Settings) -> Result<Pools, Failure> {
     let pools = pools(settings).await?;
-    for notice in pools.prepare().await.map_err(failed)? {
+    for notice in pools.prepare().await? {
         super::output::complain(&notice);
     }
     Ok(pools)

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use source::{Flags, Source};
 
 use crate::store::mongodb::MongoUri;
+use crate::telemetry;
 
 /// All that keylend can be told.
 #[derive(Debug)]
@@ -112,21 +113,18 @@ impl Reader<'_> {
     }
 
     fn store(&mut self) -> StoreSettings {
-        let database = self.source.get("MONGODB_DATABASE");
-        match self.source.get("MONGODB_URI").or_else(|| self.source.get("MONGO_URI")) {
-            Some(uri) => {
+        // Where both a server and a file are set, the one that was set closer to the command line is meant.
+        match self.source.first_of(&["MONGODB_URI", "MONGO_URI", "KEYLEND_DATA"]) {
+            Some(("KEYLEND_DATA", path)) => StoreSettings::Sqlite { path: PathBuf::from(path) },
+            Some((setting, uri)) => {
                 if !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
-                    self.faults.push(Fault {
-                        setting: "MONGODB_URI",
-                        advice: "it must start with mongodb:// or mongodb+srv://".to_owned(),
-                    });
+                    let advice = "it must start with mongodb:// or mongodb+srv://".to_owned();
+                    self.faults.push(Fault { setting, advice });
                 }
+                let database = self.source.get("MONGODB_DATABASE");
                 StoreSettings::MongoDb { uri: MongoUri::new(&uri), database }
             }
-            None => {
-                let path = self.source.get("KEYLEND_DATA").unwrap_or_else(|| "keylend.db".to_owned());
-                StoreSettings::Sqlite { path: PathBuf::from(path) }
-            }
+            None => StoreSettings::Sqlite { path: PathBuf::from("keylend.db") },
         }
     }
 
@@ -150,7 +148,9 @@ impl Reader<'_> {
 
     fn log(&mut self) -> String {
         let debug = self.source.get("FLASK_DEBUG").is_some_and(|flag| matches!(flag.as_str(), "True" | "true" | "1"));
-        self.source.get("RUST_LOG").unwrap_or_else(|| if debug { "debug" } else { "info" }.to_owned())
+        let default = if debug { "debug" } else { "info" }.to_owned();
+        let expected = "a level such as info, or a list such as keylend=debug,warn";
+        self.parsed("RUST_LOG", default, expected, |text| telemetry::is_filter(text).then(|| text.to_owned()))
     }
 }
 
@@ -219,6 +219,20 @@ mod tests {
             let flags = Flags { insecure_open: true, ..Flags::default() };
             assert!(read_with(flags, &[("KEYLEND_LISTEN", listen)]).is_ok(), "{listen}");
         }
+    }
+
+    #[test]
+    fn the_store_that_is_set_closest_to_the_command_line_is_meant() {
+        let map = |name: &str| std::collections::HashMap::from([(name.to_owned(), "mongodb://h/".to_owned())]);
+        let none = std::collections::HashMap::new;
+        let on_mongodb =
+            |source: Source| matches!(Settings::read(&source).expect("valid").store, StoreSettings::MongoDb { .. });
+        let data = || Flags { data: Some("x.db".into()), ..Flags::default() };
+        assert!(!on_mongodb(Source::new(data(), map("MONGODB_URI"), none())));
+        assert!(!on_mongodb(Source::new(Flags::default(), map("KEYLEND_DATA"), map("MONGODB_URI"))));
+        assert!(on_mongodb(Source::new(Flags::default(), map("MONGO_URI"), map("KEYLEND_DATA"))));
+        let both = Flags { mongodb_uri: Some("mongodb://h/".into()), ..data() };
+        assert!(on_mongodb(Source::new(both, none(), none())));
     }
 
     #[test]

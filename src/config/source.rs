@@ -56,20 +56,35 @@ impl Source {
     }
 
     /// The text of a setting; None where it is set nowhere, or is empty.
-    pub fn get(&self, name: &str) -> Option<String> {
-        let flag = match name {
-            "MONGODB_URI" => &self.flags.mongodb_uri,
-            "MONGODB_DATABASE" => &self.flags.mongodb_database,
-            "KEYLEND_DATA" => &self.flags.data,
-            "KEYLEND_STORE_TIMEOUT" => &self.flags.store_timeout,
-            "KEYLEND_LISTEN" => &self.flags.listen,
-            _ => &None,
-        };
-        [flag.as_ref(), self.environment.get(name), self.dot_env.get(name)]
-            .into_iter()
-            .flatten()
-            .find(|text| !text.trim().is_empty())
-            .cloned()
+    pub fn get(&self, name: &'static str) -> Option<String> {
+        self.first_of(&[name]).map(|(_, text)| text)
+    }
+
+    /// The first of these settings that is set, and its text: a flag before the environment before `.env`, and at one
+    /// place in the order of the names.
+    pub fn first_of(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
+        let places: [fn(&Self, &str) -> Option<String>; 3] = [
+            Self::flag,
+            |source, name| source.environment.get(name).cloned(),
+            |source, name| source.dot_env.get(name).cloned(),
+        ];
+        places.into_iter().find_map(|place| {
+            names.iter().find_map(|name| {
+                let text = place(self, name).filter(|text| !text.trim().is_empty())?;
+                Some((*name, text))
+            })
+        })
+    }
+
+    fn flag(&self, name: &str) -> Option<String> {
+        match name {
+            "MONGODB_URI" => self.flags.mongodb_uri.clone(),
+            "MONGODB_DATABASE" => self.flags.mongodb_database.clone(),
+            "KEYLEND_DATA" => self.flags.data.clone(),
+            "KEYLEND_STORE_TIMEOUT" => self.flags.store_timeout.clone(),
+            "KEYLEND_LISTEN" => self.flags.listen.clone(),
+            _ => None,
+        }
     }
 }
 

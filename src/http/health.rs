@@ -14,8 +14,8 @@ struct Health {
     status: &'static str,
 }
 
-/// Probes ask with either.
-fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Clone {
+/// What can be read can be asked with either.
+pub(super) fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Clone {
     warp::get().or(warp::head()).unify()
 }
 

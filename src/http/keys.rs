@@ -72,7 +72,7 @@ async fn from_text(
         let length = piece.remaining();
         read += length as u64;
         if read > limit {
-            return Err(body::too_large(limit));
+            return Err(body::too_large(limit).after_adding_some());
         }
         import.push(&piece.copy_to_bytes(length)).await?;
     }

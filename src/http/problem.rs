@@ -97,6 +97,12 @@ impl Problem {
         Self::new(Code::InvalidRequest, detail)
     }
 
+    /// The same for a list of keys of which the first ones were added before it went wrong.
+    pub(super) fn after_adding_some(mut self) -> Self {
+        self.detail.push_str("; keys before that place were added: send the rest, or all of it in parts");
+        self
+    }
+
     fn retry_soon(self) -> Self {
         Self { retry_after_seconds: Some(RETRY_SOON), ..self }
     }
@@ -117,7 +123,7 @@ impl From<PoolError> for Problem {
             ),
             PoolError::LeaseGone => Self::new(
                 Code::LeaseGone,
-                "the lease was settled before or has lapsed; nothing was changed. A use of it is counted: do not retry",
+                "the lease was settled before or has lapsed; nothing was changed. A use that was reported, or lapsed, is settled already: do not retry",
             ),
             PoolError::NoUsableKey { pool, stats } => Self {
                 code: Code::NoUsableKey,
@@ -128,6 +134,13 @@ impl From<PoolError> for Problem {
             PoolError::Overloaded => {
                 Self::new(Code::Overloaded, "too many requests wait for this pool; ask again").retry_soon()
             }
+            PoolError::MaybeCounted(error) => Self {
+                detail:
+                    "the store did not answer in time, and the use may be counted: look the key up before you repeat it"
+                        .to_owned(),
+                retry_after_seconds: None,
+                ..Self::of_store(&error)
+            },
             PoolError::Store(error) => Self::of_store(&error),
         }
     }
@@ -230,6 +243,7 @@ mod tests {
             (store(StoreError::Away), "store_unavailable", 503, Some("1")),
             (store(StoreError::Unresolved), "store_unavailable", 503, Some("1")),
             (store(StoreError::Refused), "internal", 500, None),
+            (PoolError::MaybeCounted(StoreError::Unresolved("lost".into())), "store_unavailable", 503, None),
         ];
         for (error, code, status, retry_after) in rows {
             let response = Problem::from(error).into_response();

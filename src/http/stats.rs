@@ -4,6 +4,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::health::get_or_head;
 use super::problem::Answer;
 use super::reply;
 use crate::pool::{Pool, Pools};
@@ -12,7 +13,7 @@ use crate::wire::stats::{OnePoolReply, StatsReply};
 
 pub(super) fn policies(pools: Pools) -> BoxedFilter<(Response,)> {
     warp::path!("v1" / "pools")
-        .and(warp::get())
+        .and(get_or_head())
         .map(move || reply::ok(&PoolsReply { pools: pools.all().map(Pool::policy).map(PolicyReply::from).collect() }))
         .map(Reply::into_response)
         .boxed()
@@ -20,7 +21,7 @@ pub(super) fn policies(pools: Pools) -> BoxedFilter<(Response,)> {
 
 pub(super) fn all(pools: Pools) -> BoxedFilter<(Response,)> {
     warp::path!("v1" / "stats")
-        .and(warp::get())
+        .and(get_or_head())
         .then(move || all_stats(pools.clone()))
         .map(Reply::into_response)
         .boxed()
@@ -36,7 +37,7 @@ async fn all_stats(pools: Pools) -> Answer {
 
 pub(super) fn one(pools: Pools) -> BoxedFilter<(Response,)> {
     warp::path!("v1" / "pools" / String / "stats")
-        .and(warp::get())
+        .and(get_or_head())
         .then(move |pool: String| pool_stats(pools.clone(), pool))
         .map(Reply::into_response)
         .boxed()

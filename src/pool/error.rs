@@ -32,6 +32,9 @@ pub enum PoolError {
     /// Too many wait for their turn; this one's time limit passed while it did.
     #[error("too many requests wait for this pool")]
     Overloaded,
+    /// The answer to an increment was lost: the use may be counted.
+    #[error("the use may or may not be counted")]
+    MaybeCounted(#[source] StoreError),
     /// The store could not be asked or did not answer.
     #[error("the store failed")]
     Store(#[source] StoreError),
@@ -46,10 +49,18 @@ impl PoolError {
         }
     }
 
+    /// The same for an increment.
+    pub(super) fn maybe_counted(self) -> Self {
+        match self {
+            Self::Store(error @ StoreError::Unresolved(_)) => Self::MaybeCounted(error),
+            other => other,
+        }
+    }
+
     /// The whole chain of causes in one line, for the log.
     pub fn chain(&self) -> String {
         match self {
-            Self::Store(error) => error.chain(),
+            Self::Store(error) | Self::MaybeCounted(error) => error.chain(),
             other => other.to_string(),
         }
     }

@@ -11,8 +11,8 @@ pub const LISTED: usize = 1000;
 /// How many keys go to the store in one step.
 const BATCH: usize = 1000;
 
-/// A line may be this much longer than the longest secret, for the spaces around it; more is read over.
-const SPACES: usize = 1024;
+/// The byte order mark that some editors put before a text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a line was not added. Its content is never repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,17 @@ pub struct Import<'a> {
     pool: &'a Pool,
     summary: Summary,
     batch: Vec<(u64, Secret)>,
+    /// The line so far, without the spaces before it and never much longer than the longest secret.
     line: Vec<u8>,
+    /// There was more to the line than fits.
+    overflow: bool,
     number: u64,
 }
 
 impl<'a> Import<'a> {
     /// An import into `pool`.
     pub fn new(pool: &'a Pool) -> Self {
-        Self { pool, summary: Summary::default(), batch: Vec::new(), line: Vec::new(), number: 1 }
+        Self { pool, summary: Summary::default(), batch: Vec::new(), line: Vec::new(), overflow: false, number: 1 }
     }
 
     /// Takes the next piece of the text.
@@ -80,12 +83,12 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Takes one key that is a line of its own.
+    /// Takes one key that is a line of its own, exactly as it is.
     ///
     /// # Errors
     /// As [`Import::push`].
     pub async fn push_line(&mut self, line: &str) -> Result<(), PoolError> {
-        self.judge(line.as_bytes().to_vec());
+        self.judge(Secret::parse(line));
         if self.batch.len() >= BATCH {
             self.flush().await?;
         }
@@ -97,43 +100,47 @@ impl<'a> Import<'a> {
     /// # Errors
     /// As [`Import::push`].
     pub async fn finish(mut self) -> Result<Summary, PoolError> {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
+        self.end_line();
         self.flush().await?;
         self.summary.lines.sort_by_key(|(line, _)| *line);
         Ok(self.summary)
     }
 
     fn grow(&mut self, piece: &[u8]) {
-        let room = (MAX_LEN + SPACES).saturating_sub(self.line.len());
-        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+        let piece = if self.line.is_empty() { piece.trim_ascii_start() } else { piece };
+        // Room for a byte order mark, and for one character more than a secret has.
+        let room = (MAX_LEN + MARK.len() + 1).saturating_sub(self.line.len());
+        let (fits, rest) = piece.split_at(piece.len().min(room));
+        self.line.extend_from_slice(fits);
+        self.overflow |= !rest.trim_ascii().is_empty();
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        self.judge(line);
-    }
-
-    fn judge(&mut self, line: Vec<u8>) {
-        let number = self.number;
-        self.number += 1;
-        let line = match (number, line.strip_prefix(b"\xef\xbb\xbf")) {
-            (1, Some(unmarked)) => unmarked,
+        let overflow = std::mem::take(&mut self.overflow);
+        let line = match line.strip_prefix(MARK) {
+            Some(unmarked) if self.number == 1 => unmarked,
             _ => &line,
         };
         let line = line.trim_ascii();
-        if line.is_empty() {
-            return;
+        if overflow {
+            self.judge(Err(InvalidSecret::TooLong));
+        } else if line.is_empty() {
+            self.number += 1;
+        } else {
+            self.judge(std::str::from_utf8(line).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse));
         }
-        let secret = std::str::from_utf8(line).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse);
+    }
+
+    fn judge(&mut self, secret: Result<Secret, InvalidSecret>) {
         match secret {
-            Ok(secret) => self.batch.push((number, secret)),
+            Ok(secret) => self.batch.push((self.number, secret)),
             Err(reason) => {
                 self.summary.invalid += 1;
-                self.tell(number, Verdict::Invalid(reason));
+                self.tell(self.number, Verdict::Invalid(reason));
             }
         }
+        self.number += 1;
     }
 
     async fn flush(&mut self) -> Result<(), PoolError> {

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{Pool, PoolError};
-use crate::domain::{EntryId, IdempotencyDigest, LeaseId, State};
+use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
 /// The first and the longest pause between two tries to settle what could not be answered.
@@ -72,7 +72,7 @@ impl Pool {
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn lease(&self, ask: Ask) -> Result<Lent, PoolError> {
         let deadline = self.deadline();
-        let turn = self.turn(deadline).await?;
+        let turn = self.turn().await?;
         let (reply, answer) = oneshot::channel();
         let pool = self.clone();
         // Detached: a caller who leaves cannot stop a hand-out half-way. What it gets then finds nobody, and the
@@ -83,10 +83,12 @@ impl Pool {
         answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
     }
 
-    /// Waits for this caller's turn to be handed a key.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<OwnedMutexGuard<()>, PoolError> {
+    /// Waits for this caller's turn to be handed a key: half of the time limit at most, for the other half is the
+    /// store's. A store that is asked with hardly any time left would seem to have lost its answer.
+    pub(super) async fn turn(&self) -> Result<OwnedMutexGuard<()>, PoolError> {
         self.check_resolved()?;
-        let turn = timeout_at(deadline, self.0.turn.clone().lock_owned()).await.map_err(|_| PoolError::Overloaded);
+        let turn =
+            timeout(self.0.time_limit / 2, self.0.turn.clone().lock_owned()).await.map_err(|_| PoolError::Overloaded);
         self.check_resolved()?;
         turn
     }
@@ -157,6 +159,7 @@ impl Pool {
         F: Future<Output = Result<Option<T>, PoolError>>,
     {
         loop {
+            let looked = Instant::now();
             if let Some(found) = look().await? {
                 return Ok(found);
             }
@@ -165,7 +168,10 @@ impl Pool {
                 continue;
             }
             let stats = if uses_per_key == self.policy().uses_per_key {
-                self.recent_stats(deadline).await
+                // Older ones may still count a key that was taken since; that there is none they may say.
+                let good =
+                    |(stats, started): (&PoolStats, Instant)| stats.keys.of(State::Usable) == 0 || started >= looked;
+                self.recent_stats(deadline, good).await
             } else {
                 self.until(deadline, self.store().stats(self.policy(), uses_per_key)).await
             };

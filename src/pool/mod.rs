@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
@@ -21,12 +21,15 @@ pub use sweep::sweep_until;
 use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
 use crate::store::{Added, FoundKey, Incremented, Seen, Settled, Store, StoreError};
 
+/// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
+/// their time, and the server goes on with them.
+const PREPARING: Duration = Duration::from_secs(60);
+
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
 pub struct Pools {
     pools: Arc<[Pool]>,
     store: Arc<dyn Store>,
-    ready: Arc<AtomicBool>,
     settling: TaskTracker,
 }
 
@@ -35,14 +38,13 @@ impl Pools {
     ///
     /// `time_limit` is the longest that a caller waits for the store.
     pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
-        let ready = Arc::new(AtomicBool::new(false));
         let settling = TaskTracker::new();
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
                 policy,
                 store: Arc::clone(&store),
                 time_limit,
-                ready: Arc::clone(&ready),
+                ready: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
@@ -50,7 +52,7 @@ impl Pools {
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, ready, settling }
+        Self { pools: pools.collect(), store, settling }
     }
 
     /// The pool of this name.
@@ -74,17 +76,25 @@ impl Pools {
         self.store.describe()
     }
 
-    /// Makes what the pools need in the store. Answers with what an operator should know.
+    /// Makes what the pools need in the store. Answers with what an operator should know. A pool for which it was
+    /// made lends from then on, whatever becomes of the others.
     ///
     /// # Errors
-    /// Where the store cannot; it can be tried again.
-    pub async fn prepare(&self) -> Result<Vec<String>, StoreError> {
+    /// Where it could not be made for a pool: it can be tried again.
+    pub async fn prepare(&self) -> Result<Vec<String>, PoolError> {
         let mut notices = Vec::new();
+        let mut failed = None;
         for pool in self.all() {
-            notices.extend(self.store.prepare(pool.policy()).await?);
+            match timeout(PREPARING, self.store.prepare(pool.policy())).await {
+                Ok(Ok(told)) => {
+                    notices.extend(told);
+                    pool.0.ready.store(true, Ordering::Release);
+                }
+                Ok(Err(error)) => failed = failed.or(Some(error)),
+                Err(_) => failed = failed.or(Some(StoreError::Away("it took too long to prepare it".into()))),
+            }
         }
-        self.ready.store(true, Ordering::Release);
-        Ok(notices)
+        failed.map_or(Ok(notices), |error| Err(PoolError::Store(error)))
     }
 
     /// Whether the store answers and has what the pools need.
@@ -92,6 +102,9 @@ impl Pools {
     /// # Errors
     /// Where it does not, within the time limit.
     pub async fn check_ready(&self) -> Result<(), PoolError> {
+        for pool in self.all() {
+            pool.check_prepared()?;
+        }
         match self.all().next() {
             Some(pool) => pool.within_limit(self.store.ping()).await,
             None => Ok(()),
@@ -113,7 +126,8 @@ struct PoolInner {
     policy: Policy,
     store: Arc<dyn Store>,
     time_limit: Duration,
-    ready: Arc<AtomicBool>,
+    /// The store has what this pool needs.
+    ready: AtomicBool,
     /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
     /// lost, and a stalled store does not burn the pool.
     turn: Arc<Mutex<()>>,
@@ -137,6 +151,13 @@ impl Pool {
         Instant::now() + self.0.time_limit
     }
 
+    fn check_prepared(&self) -> Result<(), PoolError> {
+        if self.0.ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(PoolError::Store(StoreError::Away("the store is not prepared yet".into())))
+    }
+
     /// Waits for the store until the time limit.
     async fn within_limit<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, PoolError> {
         self.until(self.deadline(), answer).await
@@ -147,9 +168,7 @@ impl Pool {
         deadline: Instant,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, PoolError> {
-        if !self.0.ready.load(Ordering::Acquire) {
-            return Err(PoolError::Store(StoreError::Away("the store is not prepared yet".into())));
-        }
+        self.check_prepared()?;
         match timeout_at(deadline, answer).await {
             Ok(answer) => answer.map_err(PoolError::Store),
             Err(_) => Err(PoolError::Store(StoreError::Unresolved("the time limit passed".into()))),
@@ -164,7 +183,7 @@ impl Pool {
     pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
         let deadline = self.deadline();
         let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
-        let _turn = self.turn(deadline).await?;
+        let _turn = self.turn().await?;
         self.look(uses_per_key, deadline, || async {
             let found = self.store().find_usable_key(self.policy(), uses_per_key);
             self.until(deadline, found).await
@@ -184,9 +203,11 @@ impl Pool {
     /// Counts one use of a key, whatever its state.
     ///
     /// # Errors
-    /// [`PoolError::UnknownKey`]; [`PoolError::InvalidKey`] where the count is no number, and nothing was changed.
+    /// [`PoolError::UnknownKey`]; [`PoolError::InvalidKey`] where the count is no number, and nothing was changed;
+    /// [`PoolError::MaybeCounted`] where the answer was lost.
     pub async fn increment_usage(&self, key: &KeyRef) -> Result<Incremented, PoolError> {
-        match self.within_limit(self.store().increment_usage(self.policy(), key)).await? {
+        let counted = self.within_limit(self.store().increment_usage(self.policy(), key)).await;
+        match counted.map_err(PoolError::maybe_counted)? {
             Incremented::UnknownKey => Err(PoolError::UnknownKey),
             Incremented::InvalidKey => Err(PoolError::InvalidKey),
             counted => Ok(counted),
@@ -220,7 +241,8 @@ impl Pool {
     /// Adds keys in this order; one answer per secret.
     ///
     /// # Errors
-    /// Where the store does not answer: some may have been added. Adding them again is harmless.
+    /// Where the store does not answer: some may have been added. The same ones can be added again, for what the pool
+    /// has is known.
     pub async fn add(&self, secrets: &[Secret]) -> Result<Vec<Added>, PoolError> {
         self.within_limit(self.store().add(self.policy(), secrets)).await
     }
@@ -238,6 +260,6 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer.
     pub async fn stats(&self) -> Result<PoolStats, PoolError> {
-        self.recent_stats(self.deadline()).await
+        self.recent_stats(self.deadline(), |_| true).await
     }
 }

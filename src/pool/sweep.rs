@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::Pools;
+use super::{Pool, PoolError, Pools};
 
 /// The pause between two sweeps, with the sweep itself well below the two seconds that are promised.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many parts one sweep of a pool has at most; the next sweep goes on.
+const PARTS: usize = 100;
 
 /// The longest pause while the store is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -23,16 +26,23 @@ async fn sweep_for_ever(pools: &Pools) {
     loop {
         tokio::time::sleep(pause).await;
         let was_away = pause > PAUSE;
-        match sweep_once(pools).await {
-            Ok(()) => {
+        // One pool that cannot be swept does not keep the others from it.
+        let mut failed = None;
+        for pool in pools.all() {
+            if let Err(error) = sweep(pool).await {
+                failed = Some(error);
+            }
+        }
+        match failed {
+            None => {
                 if was_away {
                     tracing::info!(event = "store_back", "the store answers again");
                 }
                 pause = PAUSE;
             }
-            Err(error) => {
+            Some(error) => {
                 if !was_away {
-                    tracing::error!(event = "store_lost", error, "the store does not answer");
+                    tracing::error!(event = "store_lost", error = error.chain(), "lapsed leases cannot be settled");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -40,13 +50,15 @@ async fn sweep_for_ever(pools: &Pools) {
     }
 }
 
-async fn sweep_once(pools: &Pools) -> Result<(), String> {
-    for pool in pools.all() {
-        let policy = pool.policy();
-        let count = pool.within_limit(pool.store().sweep(policy)).await.map_err(|error| error.chain())?;
-        if count > 0 {
-            tracing::info!(event = "leases_lapsed", pool = %policy.name, count, "leases lapsed without a report");
+/// Settles what has lapsed in one pool, part by part.
+async fn sweep(pool: &Pool) -> Result<(), PoolError> {
+    let policy = pool.policy();
+    for _ in 0..PARTS {
+        let count = pool.within_limit(pool.store().sweep(policy)).await?;
+        if count == 0 {
+            break;
         }
+        tracing::info!(event = "leases_lapsed", pool = %policy.name, count, "leases lapsed without a report");
     }
     Ok(())
 }

@@ -165,8 +165,9 @@ pub trait Store: Send + Sync {
     /// request.
     async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError>;
 
-    /// Ends a lease that could not be answered, as unused. False = it is not there: never made, settled, or lapsed.
-    /// Finds it by the request alone, for its key may not be known.
+    /// Ends a lease that could not be answered, as unused. False = it is not there: never made, settled, or lapsed;
+    /// or the same request was repeated and answered with it, and so it has a holder. Finds it by the request alone,
+    /// for its key may not be known.
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError>;
 
     /// Ends a lease with its effect. None = it is gone: settled or lapsed; nothing was changed.

@@ -33,7 +33,7 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, secrets: &[Secret]) -
     });
     let documents: Vec<Document> = documents.collect();
     let mut added: Vec<Added> = ids.iter().map(|id| Added::New(KeyId::from_bytes(id.bytes()))).collect();
-    match store.keys(pool).insert_many(documents).ordered(false).await {
+    match store.keys(pool).clone_with_type::<Document>().insert_many(documents).ordered(false).await {
         Ok(_) => Ok(added),
         Err(error) => {
             let only_known = match *error.kind {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use mongodb::error::ErrorKind;
 use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Database};
 use secrecy::{ExposeSecret, SecretString};
@@ -42,7 +43,14 @@ pub(super) async fn connect(
                 .to_owned(),
         )
     };
-    let mut options = ClientOptions::parse(uri.0.expose_secret()).await.map_err(|_| unusable())?;
+    let parsed = ClientOptions::parse(uri.0.expose_secret()).await;
+    let mut options = parsed.map_err(|error| match *error.kind {
+        // The addresses behind a mongodb+srv:// name are looked up here.
+        ErrorKind::DnsResolve { .. } => {
+            StoreError::Away("the host of MONGODB_URI could not be looked up in DNS".into())
+        }
+        _ => unusable(),
+    })?;
     options.app_name.get_or_insert_with(|| "keylend".to_owned());
     // A count that was acknowledged survives the loss of a server: a majority has it, in its journal.
     options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());

@@ -1,9 +1,14 @@
 //! A document as a key: what can be understood of each field, whatever another program wrote there.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
 use crate::domain::{Key, KeyId, Secret, Timestamp, UsageCount};
 use crate::store::StoreError;
+
+/// The document in these bytes. Text that is no UTF-8 is read with replacement characters, and so is no secret.
+pub(super) fn lossy(bytes: RawDocumentBuf) -> Result<Document, mongodb::error::Error> {
+    Ok(Utf8Lossy::<Document>::try_from(&*bytes)?.0)
+}
 
 /// The fields that [`key`] reads, and the server's clock beside them.
 pub(super) fn projection() -> Document {
@@ -73,7 +78,7 @@ pub(super) fn handed_out(document: &Document, field: &str) -> Result<(KeyId, Sec
         let count = usage_count(document.get("usage_count")).whole()?;
         Some((id(document)?, secret(document)?, count, instant(document.get(field))?))
     };
-    parts().ok_or_else(|| StoreError::Refused("a document changed its shape while it was handed out".into()))
+    parts().ok_or_else(|| StoreError::Unresolved("a document changed its shape while it was handed out".into()))
 }
 
 #[cfg(test)]

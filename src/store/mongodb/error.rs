@@ -8,6 +8,7 @@ use std::time::Duration;
 use mongodb::error::{Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_WRITE_ERROR, WriteFailure};
 
 use crate::store::StoreError;
+use crate::store::error::Cause;
 
 /// The code of a duplicate in a unique index.
 const DUPLICATE_KEY: i32 = 11000;
@@ -36,51 +37,63 @@ impl Answered {
 
 /// The failure of an operation that changes something.
 pub(super) fn of_write(error: Error) -> StoreError {
-    let sure = error.contains_label(NO_WRITES_PERFORMED);
+    let untouched = error.contains_label(NO_WRITES_PERFORMED) || is_conflict(&error);
     let retryable = error.contains_label(RETRYABLE_WRITE_ERROR);
+    let what = what_happened(&error);
     match *error.kind {
         ErrorKind::ServerSelection { .. }
         | ErrorKind::ConnectionPoolCleared { .. }
         | ErrorKind::DnsResolve { .. }
         | ErrorKind::Authentication { .. }
         | ErrorKind::InvalidTlsConfig { .. }
-        | ErrorKind::Shutdown => StoreError::Away(Box::new(error)),
-        ErrorKind::Command(ref command) => {
-            let answered = Box::new(Answered::new(command.code, Some(&command.code_name)));
-            if sure || is_conflict(&error) {
-                StoreError::Away(answered)
-            } else if retryable || command.code == MAX_TIME_EXPIRED {
-                StoreError::Unresolved(answered)
-            } else {
-                StoreError::Refused(answered)
-            }
+        | ErrorKind::Shutdown => StoreError::Away(what),
+        _ if untouched => StoreError::Away(what),
+        ErrorKind::Command(ref command) if retryable || UNSURE.contains(&command.code) => StoreError::Unresolved(what),
+        ErrorKind::Command(_) | ErrorKind::Write(WriteFailure::WriteError(_)) | ErrorKind::InvalidArgument { .. } => {
+            StoreError::Refused(what)
         }
-        ErrorKind::Write(WriteFailure::WriteError(ref write)) => {
-            StoreError::Refused(Box::new(Answered::new(write.code, write.code_name.as_deref())))
-        }
-        // A write concern that was not met never means that nothing was written.
-        ErrorKind::Write(WriteFailure::WriteConcernError(ref concern)) => {
-            StoreError::Unresolved(Box::new(Answered::new(concern.code, Some(&concern.code_name))))
-        }
-        ErrorKind::InsertMany(ref insert) => {
-            let first =
-                insert.write_errors.iter().flatten().map(|error| (error.code, error.code_name.as_deref())).next();
-            match (first, &insert.write_concern_error) {
-                (_, Some(concern)) => {
-                    StoreError::Unresolved(Box::new(Answered::new(concern.code, Some(&concern.code_name))))
-                }
-                (Some((code, name)), None) => StoreError::Refused(Box::new(Answered::new(code, name))),
-                (None, None) => StoreError::Refused(Box::new(Answered::new(0, None))),
-            }
-        }
-        ErrorKind::Io(_) if sure => StoreError::Away(Box::new(error)),
-        ErrorKind::Io(_) | ErrorKind::InvalidResponse { .. } => StoreError::Unresolved(Box::new(error)),
-        _ => StoreError::Refused(Box::new(error)),
+        ErrorKind::InsertMany(ref insert) if insert.write_concern_error.is_none() => StoreError::Refused(what),
+        // A write concern that was not met, and an answer that was lost or could not be read, never mean that
+        // nothing was written.
+        _ => StoreError::Unresolved(what),
     }
 }
 
-/// The code of a command that ran out of its `maxTimeMS`.
-const MAX_TIME_EXPIRED: i32 = 50;
+/// The error in words that cannot hold a secret: the driver's own text can end with the server's whole answer.
+fn what_happened(error: &Error) -> Cause {
+    match *error.kind {
+        ErrorKind::Command(ref command) => Box::new(Answered::new(command.code, Some(&command.code_name))),
+        ErrorKind::Write(WriteFailure::WriteError(ref write)) => {
+            Box::new(Answered::new(write.code, write.code_name.as_deref()))
+        }
+        ErrorKind::Write(WriteFailure::WriteConcernError(ref concern)) => {
+            Box::new(Answered::new(concern.code, Some(&concern.code_name)))
+        }
+        ErrorKind::InsertMany(ref insert) => {
+            let first = insert.write_errors.iter().flatten().next();
+            Box::new(match (first, &insert.write_concern_error) {
+                (_, Some(concern)) => Answered::new(concern.code, Some(&concern.code_name)),
+                (Some(write), None) => Answered::new(write.code, write.code_name.as_deref()),
+                (None, None) => Answered::new(0, None),
+            })
+        }
+        // About servers and addresses, from before a command was sent.
+        ErrorKind::ServerSelection { ref message, .. }
+        | ErrorKind::DnsResolve { ref message, .. }
+        | ErrorKind::InvalidTlsConfig { ref message, .. }
+        | ErrorKind::ConnectionPoolCleared { ref message, .. } => message.clone().into(),
+        ErrorKind::Authentication { .. } => "MongoDB does not accept the user or the password".into(),
+        ErrorKind::Io(ref io) => format!("the connection failed: {}", io.kind()).into(),
+        ErrorKind::InvalidResponse { .. } | ErrorKind::Bson(_) => "MongoDB's answer could not be read".into(),
+        ErrorKind::InvalidArgument { .. } => "the driver does not take an argument".into(),
+        ErrorKind::IncompatibleServer { ref message, .. } => message.clone().into(),
+        _ => "the driver failed".into(),
+    }
+}
+
+/// Codes of commands that were stopped on their way: out of their `maxTimeMS` (50), interrupted (11601), out of a
+/// mongos's time (202). What they did until then may stay.
+const UNSURE: [i32; 3] = [50, 11601, 202];
 
 /// The failure of an operation that changes nothing.
 pub(super) fn of_read(error: Error) -> StoreError {

@@ -3,7 +3,7 @@
 use bson::{Bson, Document, bson, doc, oid::ObjectId};
 
 use super::expression::{self, NOW};
-use crate::domain::{EntryId, KeyId, KeyRef, LeaseId, Picks, Policy};
+use crate::domain::{KeyId, KeyRef, LeaseId, Picks, Policy};
 
 /// MongoDB merges the ranges of an `$in` in order up to this many values; above, the order is sorted in memory.
 const MERGED_RANGES: u32 = 200;
@@ -62,19 +62,18 @@ pub(super) fn key(key: &KeyRef) -> Document {
 /// The key of a lease that has neither been settled nor lapsed.
 pub(super) fn open_lease(lease: &LeaseId) -> Document {
     let mut filter = doc! {"_id": object_id(lease.key)};
-    filter.extend(live_entry(lease.entry));
+    filter.extend(live_entry("id", &lease.entry.to_string()));
     filter
 }
 
-/// The key that has this entry among its leases, and the entry has not lapsed.
-pub(super) fn live_entry(entry: EntryId) -> Document {
-    let entry = entry.to_string();
+/// The key that has an entry with this value in `field`, `id` or `idem`, among its leases that have not lapsed.
+pub(super) fn live_entry(field: &str, value: &str) -> Document {
     doc! {
-        "leases.id": &entry,
+        format!("leases.{field}"): value,
         // Bound by $let, for a server that refuses the clock inside $filter in a filter.
         "$expr": {"$let": {"vars": {"now": NOW}, "in": {"$in": [
-            {"$literal": &entry},
-            {"$map": {"input": expression::live("$$now"), "as": "lease", "in": "$$lease.id"}},
+            {"$literal": value},
+            {"$map": {"input": expression::live("$$now"), "as": "lease", "in": format!("$$lease.{field}")}},
         ]}}},
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn peek_usable_key(
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
-    Ok(first.and_then(|first| look_up::seen(&first)))
+    Ok(first.and_then(|first| look_up::seen(&document::lossy(first).ok()?)))
 }
 
 impl MongoStore {

@@ -1,9 +1,9 @@
 //! lease: reserve one use of the key that goes first, or find the lease that the same request got before.
 
-use bson::{Bson, Document, doc};
+use bson::{Document, doc};
 
 use super::expression::{self, NOW};
-use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document, error, sweep};
+use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document, error, filter, settle, sweep};
 use crate::domain::timestamp::millis;
 use crate::domain::{IdempotencyDigest, Policy};
 use crate::store::StoreError;
@@ -56,10 +56,10 @@ async fn reserve(
 ) -> Result<Result<LeaseAnswer, StoreError>, mongodb::error::Error> {
     // The unique index keeps two documents apart, this one document's own entries.
     let not_here = doc! {"leases.idem": {"$ne": request.idem.as_str()}};
-    let fields = doc! {"api_key": 1, "usage_count": 1, "leases": 1};
-    let leased = store.pick(pool, pool.uses_per_key, not_here, push(pool, request), fields).await?;
+    let own = request.entry.to_string();
+    let leased = store.pick(pool, pool.uses_per_key, not_here, push(pool, request), projection("id", &own)).await?;
     let Some(leased) = leased else { return Ok(Ok(LeaseAnswer::NoUsableKey)) };
-    Ok(leased_key(&leased, |entry| entry.get_str("id").ok() == Some(&request.entry.to_string())).map(LeaseAnswer::New))
+    Ok(leased_key(&leased).map(LeaseAnswer::New))
 }
 
 /// Settles what lapsed, adds the lease, stamps the key: the limit still holds, for what lapsed is counted.
@@ -77,40 +77,37 @@ fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
     }}]
 }
 
-/// The open lease of an earlier request with the same Idempotency-Key.
+/// The open lease of an earlier request with the same Idempotency-Key, from here on the lease of both: who asked
+/// first can no longer give it back. A write, so that what it answers is what a majority has.
 async fn same_request(
     store: &MongoStore,
     pool: &Policy,
     request: &LeaseRequest,
 ) -> Result<Option<LeasedKey>, StoreError> {
-    let found = store
-        .keys(pool)
-        .find_one(doc! {"leases.idem": request.idem.as_str()})
-        .projection(document::projection())
-        .max_time(store.time_limit)
-        .await
-        .map_err(error::of_read)?;
-    let Some(found) = found else { return Ok(None) };
-    let now = document::instant(found.get("now"));
-    let live = |entry: &Document| {
-        entry.get_str("idem").ok() == Some(request.idem.as_str()) && document::instant(entry.get("expires_at")) > now
-    };
-    Ok(leased_key(&found, live).ok())
+    let idem = request.idem.as_str();
+    let repeat = settle::change_entry("idem", idem, doc! {"repeated": true});
+    let filter = filter::live_entry("idem", idem);
+    let fields = projection("idem", idem);
+    let same = store.change(pool, filter, repeat, None, fields).await.map_err(error::of_write)?;
+    same.map(|same| leased_key(&same)).transpose()
 }
 
-/// The key of a document with the entry that `is_it` knows.
-fn leased_key(document: &Document, is_it: impl Fn(&Document) -> bool) -> Result<LeasedKey, StoreError> {
-    let entry = document
-        .get_array("leases")
-        .ok()
-        .and_then(|leases| leases.iter().filter_map(Bson::as_document).find(|entry| is_it(entry)))
-        .ok_or_else(|| StoreError::Refused("the lease is not in its document".into()))?;
-    let (id, secret, usage_count, expires_at) = {
-        let mut flat = document.clone();
-        flat.insert("expires_at", entry.get("expires_at").cloned().unwrap_or(Bson::Null));
-        document::handed_out(&flat, "expires_at")?
-    };
-    let entry = entry.get_str("id").ok().and_then(|id| id.parse::<EntryId>().ok());
-    let entry = entry.ok_or_else(|| StoreError::Refused("the lease in its document has no id".into()))?;
-    Ok(LeasedKey { entry, id, secret, usage_count, expires_at })
+/// What is read of a leased key: of its leases only the one whose `field` has this value.
+fn projection(field: &str, value: &str) -> Document {
+    let own = doc! {"$eq": [format!("$$lease.{field}"), {"$literal": value}]};
+    let leases = doc! {"$filter": {"input": expression::leases(), "as": "lease", "cond": own}};
+    doc! {"api_key": 1, "usage_count": 1, "leases": leases}
+}
+
+/// The key of a document read with [`projection`].
+fn leased_key(document: &Document) -> Result<LeasedKey, StoreError> {
+    let lost = || StoreError::Unresolved("a leased document changed its shape on its way".into());
+    let entry = document.get_array("leases").ok().and_then(|leases| leases.first()?.as_document()).ok_or_else(lost)?;
+    Ok(LeasedKey {
+        entry: entry.get_str("id").ok().and_then(|id| id.parse::<EntryId>().ok()).ok_or_else(lost)?,
+        id: document::id(document).ok_or_else(lost)?,
+        secret: document::secret(document).ok_or_else(lost)?,
+        usage_count: document::usage_count(document.get("usage_count")).whole().ok_or_else(lost)?,
+        expires_at: document::instant(entry.get("expires_at")).ok_or_else(lost)?,
+    })
 }

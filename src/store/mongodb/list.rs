@@ -1,6 +1,6 @@
 //! list: a page of keys, by id.
 
-use bson::{Document, doc, oid::ObjectId};
+use bson::{RawDocumentBuf, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 
 use super::{MongoStore, document, error, filter};
@@ -32,6 +32,7 @@ pub(super) async fn list(
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
-    let found: Vec<Document> = found.try_collect().await.map_err(error::of_read)?;
-    Ok(Seen { value: found.iter().filter_map(document::key).collect(), now })
+    let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
+    let keys = found.into_iter().filter_map(|document| document::key(&document::lossy(document).ok()?));
+    Ok(Seen { value: keys.collect(), now })
 }

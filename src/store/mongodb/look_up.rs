@@ -14,7 +14,7 @@ pub(super) async fn look_up(store: &MongoStore, pool: &Policy, key: &KeyRef) -> 
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
-    Ok(found.and_then(|found| seen(&found)))
+    Ok(found.and_then(|found| seen(&document::lossy(found).ok()?)))
 }
 
 /// A document read with [`document::projection`].

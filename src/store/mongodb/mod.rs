@@ -26,7 +26,7 @@ mod take;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
 
@@ -61,7 +61,8 @@ impl MongoStore {
         Ok(Self { client, database, time_limit })
     }
 
-    fn keys(&self, pool: &Policy) -> Collection<Document> {
+    /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
+    fn keys(&self, pool: &Policy) -> Collection<RawDocumentBuf> {
         self.database.collection(&pool.collection)
     }
 
@@ -85,7 +86,7 @@ impl MongoStore {
         projection: Document,
     ) -> Result<Option<Document>, mongodb::error::Error> {
         let keys = self.keys(pool);
-        error::again_after_conflicts(|| async {
+        let changed = error::again_after_conflicts(|| async {
             let change = keys
                 .find_one_and_update(filter.clone(), update.clone())
                 .return_document(ReturnDocument::After)
@@ -96,7 +97,8 @@ impl MongoStore {
                 None => change.await,
             }
         })
-        .await
+        .await?;
+        changed.map(document::lossy).transpose()
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bson::{Bson, doc};
 
-use super::expression::{self, NOW};
-use super::{MongoStore, document, error, filter};
+use super::expression::NOW;
+use super::{MongoStore, document, error, filter, settle};
 use crate::domain::timestamp::millis;
 use crate::domain::{LeaseId, Policy, Timestamp};
 use crate::store::StoreError;
@@ -18,15 +18,7 @@ pub(super) async fn renew(
 ) -> Result<Option<Timestamp>, StoreError> {
     let entry = lease.entry.to_string();
     let later = doc! {"expires_at": {"$max": ["$$lease.expires_at", {"$add": [NOW, millis(ttl)]}]}};
-    let update = vec![doc! {"$set": {"leases": {"$map": {
-        "input": expression::leases(),
-        "as": "lease",
-        "in": {"$cond": [
-            {"$eq": ["$$lease.id", {"$literal": &entry}]},
-            {"$mergeObjects": ["$$lease", later]},
-            "$$lease",
-        ]},
-    }}}}];
+    let update = settle::change_entry("id", &entry, later);
     let renewed = store
         .change(pool, filter::open_lease(lease), update, None, doc! {"leases": 1})
         .await

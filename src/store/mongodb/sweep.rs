@@ -1,15 +1,18 @@
 //! sweep: settle the lapsed leases of a pool, one document at a time.
 
-use bson::{Bson, Document, doc};
-use futures_util::TryStreamExt;
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::ReturnDocument;
 
 use super::{MongoStore, document, error, expression};
 use crate::domain::{IdempotencyDigest, Policy, Timestamp};
 use crate::store::StoreError;
 
-/// Documents in one sweep; the next one goes on.
-const BATCH: i64 = 1000;
+/// Documents in one sweep; the next one goes on. Few enough for the time limit of one.
+const BATCH: i64 = 500;
+
+/// Documents settled at the same time.
+const AT_ONCE: usize = 8;
 
 pub(super) async fn sweep(store: &MongoStore, pool: &Policy) -> Result<u64, StoreError> {
     // One instant for all of it: an update that is repeated finds nothing left to do.
@@ -28,37 +31,58 @@ pub(super) async fn settle_idem(
 }
 
 async fn settle(store: &MongoStore, pool: &Policy, which: Document, now: Timestamp) -> Result<u64, StoreError> {
-    let keys = store.keys(pool);
     let mut lapsed = which;
-    lapsed.insert("leases.expires_at", doc! {"$lte": expression::date(now)});
-    let found = keys
+    lapsed.extend(has_lapsed(now));
+    let found = store
+        .keys(pool)
         .find(lapsed)
         .projection(doc! {"_id": 1})
         .limit(BATCH)
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
-    let found: Vec<Document> = found.try_collect().await.map_err(error::of_read)?;
+    let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
+    let ids = found.into_iter().filter_map(|document| document::lossy(document).ok()?.remove("_id"));
+    let settled: Vec<_> =
+        stream::iter(ids.map(|id| settle_one(store, pool, id, now))).buffer_unordered(AT_ONCE).collect().await;
+    // One document that cannot be settled keeps none of the others from it.
+    let failed = settled.iter().all(Result::is_err);
+    let mut sum = 0;
+    for one in settled {
+        match one {
+            Ok(count) => sum += count,
+            Err(error) if failed => return Err(error),
+            Err(error) => {
+                tracing::warn!(pool = %pool.name, error = error.chain(), "a lapsed lease could not be settled")
+            }
+        }
+    }
+    Ok(sum)
+}
+
+async fn settle_one(store: &MongoStore, pool: &Policy, id: Bson, now: Timestamp) -> Result<u64, StoreError> {
+    let keys = store.keys(pool);
+    let mut one = doc! {"_id": id};
+    one.extend(has_lapsed(now));
     let update = vec![doc! {"$set": {
         "usage_count": expression::settled_count(pool.lapsed, expression::date(now)),
         "leases": expression::live(expression::date(now)),
     }}];
-    let mut settled = 0;
-    for document in found {
-        let Some(id) = document.get("_id") else { continue };
-        let one = doc! {"_id": id, "leases": {"$type": "array"}, "leases.expires_at": {"$lte": expression::date(now)}};
-        let before = error::again_after_conflicts(|| async {
-            keys.find_one_and_update(one.clone(), update.clone())
-                .return_document(ReturnDocument::Before)
-                .projection(doc! {"leases": 1})
-                .max_time(store.time_limit)
-                .await
-        })
-        .await
-        .map_err(error::of_write)?;
-        settled += before.as_ref().map_or(0, |before| lapsed_in(before, now));
-    }
-    Ok(settled)
+    let before = error::again_after_conflicts(|| async {
+        keys.find_one_and_update(one.clone(), update.clone())
+            .return_document(ReturnDocument::Before)
+            .projection(doc! {"leases": 1})
+            .max_time(store.time_limit)
+            .await
+    });
+    let before = before.await.map_err(error::of_write)?;
+    let before = before.map(document::lossy).transpose().map_err(error::of_write)?;
+    Ok(before.as_ref().map_or(0, |before| lapsed_in(before, now)))
+}
+
+/// Documents with a lapsed lease. Not those of other programs that hold no list there.
+fn has_lapsed(now: Timestamp) -> Document {
+    doc! {"leases": {"$type": "array"}, "leases.expires_at": {"$lte": expression::date(now)}}
 }
 
 /// How many leases of a document have lapsed.

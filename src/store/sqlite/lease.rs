@@ -10,6 +10,10 @@ use crate::domain::{LeaseId, Policy, Timestamp};
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
     if let Some(same) = same_request(step, pool, request)? {
         if same.expires_at > step.now {
+            // From here on the lease of both: who asked first can no longer give it back.
+            step.tx
+                .prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?
+                .execute([same.entry.to_string()])?;
             return Ok(LeaseAnswer::Same(same));
         }
         // A lapsed one no longer answers for its Idempotency-Key.

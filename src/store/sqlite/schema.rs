@@ -33,6 +33,7 @@ const SHARED_TABLES: &str = "
         expires_at INTEGER NOT NULL,
         by TEXT NOT NULL,
         idem TEXT NOT NULL,
+        repeated INTEGER NOT NULL DEFAULT 0 CHECK (repeated IN (0, 1)),
         UNIQUE (collection, idem)
     ) STRICT;
     CREATE INDEX leases_of_key ON leases (key, expires_at);

@@ -12,11 +12,12 @@ pub(super) fn end(step: &Step<'_>, pool: &Policy, lease: &LeaseId) -> rusqlite::
     Ok(ended > 0)
 }
 
-/// Ends a lease that could not be answered, as unused. False = it is not there.
+/// Ends a lease that could not be answered, as unused. False = it is not there, or a repeat of its request was
+/// answered with it.
 pub(super) fn give_back(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<bool> {
     let ended = step
         .tx
-        .prepare_cached("DELETE FROM leases WHERE collection = ?1 AND entry = ?2 AND expires_at > ?3")?
+        .prepare_cached("DELETE FROM leases WHERE collection = ?1 AND entry = ?2 AND expires_at > ?3 AND NOT repeated")?
         .execute((&pool.collection, request.entry.to_string(), step.now.as_millis()))?;
     Ok(ended > 0)
 }
