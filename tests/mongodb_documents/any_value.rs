@@ -1,9 +1,5 @@
-//! Documents as other programs write them, on MongoDB: any BSON in any field is judged as the domain judges it, never
-//! stops a pool, and is never overwritten where it is not keylend's to change.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-#[path = "support/database.rs"]
-mod database;
+//! Any BSON in any field is judged as the domain judges it, never stops a pool, and is never overwritten where it is
+//! not keylend's to change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +16,8 @@ use keylend::store::mongodb::MongoStore;
 use keylend::store::{Added, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Store};
 use mongodb::error::ErrorKind;
 use mongodb::{Collection, Database};
+
+use crate::database;
 
 /// What a key of these pools gives: more than the small counts among [`every_value`].
 const USES: u32 = 6;
