@@ -23,7 +23,7 @@ pub(super) fn key(document: &Document) -> Option<Key> {
     let id = id(document)?;
     let leases = match document.get("leases") {
         None | Some(Bson::Null) => Some(&[][..]),
-        Some(Bson::Array(leases)) => Some(leases.as_slice()),
+        Some(Bson::Array(leases)) if leases.iter().all(is_lease) => Some(leases.as_slice()),
         Some(_) => None,
     };
     Some(Key {
@@ -40,6 +40,11 @@ pub(super) fn key(document: &Document) -> Option<Key> {
             .min(),
         resting_until: instant(document.get("resting_until")),
     })
+}
+
+/// Whether an entry of the leases is one, whoever wrote it; the rule of `expression::has_leases_or_none`.
+fn is_lease(entry: &Bson) -> bool {
+    entry.as_document().is_some_and(|entry| entry.get_str("idem").is_ok())
 }
 
 pub(super) fn id(document: &Document) -> Option<KeyId> {
@@ -92,7 +97,10 @@ mod tests {
         let date = |millis| Bson::DateTime(bson::DateTime::from_millis(millis));
         let seen = key(&doc! {
             "_id": id, "api_key": "sk-1", "usage_count": 2.0, "last_used": date(7), "is_active": true,
-            "resting_until": date(9), "leases": [{"expires_at": date(5)}, 3, {"expires_at": "x"}, {"expires_at": date(4)}],
+            "resting_until": date(9), "leases": [
+                {"idem": "a", "expires_at": date(5)}, {"idem": "b"}, {"idem": "c", "expires_at": "x"},
+                {"idem": "d", "expires_at": date(4)},
+            ],
         })
         .expect("an ObjectId");
         assert_eq!(seen.id.bytes(), id.bytes());
@@ -108,6 +116,11 @@ mod tests {
         .expect("an ObjectId");
         assert!(odd.secret.is_none() && !odd.is_active && odd.open_leases.is_none());
         assert_eq!((odd.usage_count, odd.last_used, odd.resting_until), (UsageCount::NotANumber, None, None));
+
+        for leases in [doc! {}.into(), bson::bson!([3]), bson::bson!([{"idem": 3}]), bson::bson!([{"idem": "a"}, {}])] {
+            let odd = key(&doc! {"_id": id, "leases": leases}).expect("an ObjectId");
+            assert_eq!((odd.open_leases, odd.first_lease_ends_at), (None, None));
+        }
 
         let bare = key(&doc! {"_id": id}).expect("an ObjectId");
         assert_eq!((bare.open_leases, bare.first_lease_ends_at), (Some(0), None));

@@ -52,15 +52,32 @@ pub(super) fn is_secret() -> Document {
     ]}
 }
 
+/// Whether the document has an id that names a key.
+pub(super) fn has_object_id() -> Document {
+    doc! {"$eq": [{"$type": "$_id"}, "objectId"]}
+}
+
 /// Whether the document can be understood as a key, whatever its state: the opposite of `invalid`.
 ///
-/// Leases of another type than a list are somebody else's mistake: lending on them would overwrite it.
 pub(super) fn is_valid() -> Document {
     doc! {"$and": [
-        {"$eq": [{"$type": "$_id"}, "objectId"]},
+        has_object_id(),
         is_secret(),
         is_whole(),
+        has_leases_or_none(),
+    ]}
+}
+
+/// Whether `leases` is missing, null, or a list of entries with a text in `idem`.
+///
+/// Anything else is somebody else's mistake: lending on another type than a list would overwrite it, and of entries
+/// without that text no two documents fit under the unique index.
+pub(super) fn has_leases_or_none() -> Document {
+    doc! {"$and": [
         {"$in": [{"$type": "$leases"}, ["missing", "null", "array"]]},
+        {"$allElementsTrue": [{"$map": {
+            "input": leases(), "as": "lease", "in": {"$eq": [{"$type": "$$lease.idem"}, "string"]},
+        }}]},
     ]}
 }
 

@@ -17,12 +17,13 @@ pub(super) async fn increment_usage(
     key: &KeyRef,
 ) -> Result<Incremented, StoreError> {
     let mut countable = filter::key(key);
-    let rule = bson!({"$or": [expression::is_countable(), is_missing()]});
-    let rule = match countable.remove("$expr") {
-        Some(other) => bson!({"$and": [other, rule]}),
-        None => rule,
-    };
-    countable.insert("$expr", rule);
+    let mut rule = vec![
+        bson!({"$or": [expression::is_countable(), is_missing()]}),
+        // A document that no id can name cannot be answered, so it is not counted on either.
+        bson!(expression::has_object_id()),
+    ];
+    rule.extend(countable.remove("$expr"));
+    countable.insert("$expr", doc! {"$and": rule});
     let update = vec![doc! {"$set": {
         "usage_count": {"$cond": [is_missing(), {"$add": [from_credits(), 1]}, {"$add": ["$usage_count", 1]}]},
         "last_used": NOW,

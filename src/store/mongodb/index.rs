@@ -8,58 +8,71 @@ use super::{MongoStore, error};
 use crate::domain::{Picks, Policy};
 use crate::store::StoreError;
 
-/// The index without which an Idempotency-Key could get two leases.
-const IDEM: &str = "keylend_idem";
+/// An index, and what it means to go on without it where documents that were there before are in its way.
+struct Wanted {
+    index: IndexModel,
+    without: &'static str,
+}
 
-/// The indexes of a pool: name, keys, options. The names are keylend's own, so that they stand beside those that
-/// other programs made on the same collection.
-fn wanted(pool: &Policy) -> Vec<IndexModel> {
-    let model = |name: &str, keys: Document, mut options: IndexOptions| {
+/// The indexes of a pool. Their names are keylend's own, so that they stand beside those that other programs made on
+/// the same collection.
+fn wanted(pool: &Policy) -> [Wanted; 4] {
+    let wanted = |name: &str, keys: Document, mut options: IndexOptions, without: &'static str| {
         options.name = Some(name.to_owned());
-        IndexModel::builder().keys(keys).options(options).build()
+        Wanted { index: IndexModel::builder().keys(keys).options(options).build(), without }
     };
     let plain = IndexOptions::default;
     let unique_where =
         |filter: Document| IndexOptions::builder().unique(true).partial_filter_expression(filter).build();
-    let place = match pool.picks {
-        Picks::LeastRecentlyUsed => "last_used",
-        Picks::InOrder => "order",
+    let (pick, place) = match pool.picks {
+        Picks::LeastRecentlyUsed => ("keylend_pick_last_used", "last_used"),
+        Picks::InOrder => ("keylend_pick_order", "order"),
     };
-    vec![
+    [
         // The pick: the counts of `$in` are merged in order, so it reads the first keys of each count and no more.
-        model("keylend_pick", doc! {"is_active": 1, "usage_count": 1, place: 1, "_id": 1}, plain()),
+        wanted(
+            pick,
+            doc! {"is_active": 1, "usage_count": 1, place: 1, "_id": 1},
+            plain(),
+            "each pick reads every key, and is slower",
+        ),
         // One key per secret, and look_up and increment_usage by secret. Documents without a secret do not collide.
-        model("keylend_api_key", doc! {"api_key": 1}, unique_where(doc! {"api_key": {"$gt": ""}})),
+        wanted(
+            "keylend_api_key",
+            doc! {"api_key": 1},
+            unique_where(doc! {"api_key": {"$gt": ""}}),
+            "it holds the same api_key more than once, and the same key can be added again",
+        ),
         // The sweep's lapsed leases.
-        model("keylend_lapsing", doc! {"leases.expires_at": 1}, IndexOptions::builder().sparse(true).build()),
+        wanted(
+            "keylend_lapsing",
+            doc! {"leases.expires_at": 1},
+            IndexOptions::builder().sparse(true).build(),
+            "each sweep reads every key, and is slower",
+        ),
         // One open lease per Idempotency-Key, whichever instance it reaches; and give_back, which knows no key.
-        model(IDEM, doc! {"leases.idem": 1}, unique_where(doc! {"leases.idem": {"$exists": true}})),
+        wanted(
+            "keylend_idem",
+            doc! {"leases.idem": 1},
+            unique_where(doc! {"leases.idem": {"$exists": true}}),
+            "it holds leases that are not keylend's, and a repeated request may get a second lease",
+        ),
     ]
 }
 
 pub(super) async fn prepare(store: &MongoStore, pool: &Policy) -> Result<Vec<String>, StoreError> {
     let keys = store.keys(pool);
     let mut notices = Vec::new();
-    for index in wanted(pool) {
+    for Wanted { index, without } in wanted(pool) {
+        let name = index.options.as_ref().and_then(|options| options.name.clone()).unwrap_or_default();
         let made = error::again_after_conflicts(|| async { keys.create_index(index.clone()).await }).await;
-        let Err(error) = made else { continue };
-        // What the collection already holds can stand in the way of an index. Without the unique one on the leases
-        // nothing may be lent; without another keys are lent all the same.
-        let name = index.options.and_then(|options| options.name).unwrap_or_default();
-        let duplicates = error::is_duplicate(&error);
-        match error::of_write(error) {
-            StoreError::Refused(why) if name != IDEM => notices.push(if duplicates {
-                format!(
-                    "collection {} holds the same api_key more than once: it goes on without a unique index",
-                    pool.collection
-                )
-            } else {
-                format!(
-                    "collection {}: index {name} could not be made ({why}): it goes on without, and slower",
-                    pool.collection
-                )
-            }),
-            error => return Err(error),
+        match made.map_err(error::of_write) {
+            Ok(_) => {}
+            Err(StoreError::Refused(why)) => notices.push(format!(
+                "collection {} goes on without the index {name}, which could not be made ({why}): {without}",
+                pool.collection
+            )),
+            Err(error) => return Err(error),
         }
     }
     Ok(notices)

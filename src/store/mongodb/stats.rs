@@ -30,8 +30,10 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
 fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
     let uses = i64::from(uses_per_key);
     let now = expression::date(now);
-    let count = bson!({"$cond": [expression::is_whole(), expression::count(), 0]});
-    let left = bson!({"$max": [0, {"$subtract": [uses, {"$add": [&count, expression::open()]}]}]});
+    // As int64, for a sum of doubles is not exact above 2^53.
+    let count = bson!({"$cond": [expression::is_whole(), {"$toLong": expression::count()}, 0]});
+    let open = bson!({"$cond": [expression::has_leases_or_none(), expression::open(), 0]});
+    let left = bson!({"$max": [0, {"$subtract": [uses, {"$add": [&count, &open]}]}]});
     let is_date = |value: &str| bson!({"$eq": [{"$type": value}, "date"]});
     let lease_ends = doc! {"$min": {"$map": {
         "input": expression::leases(),
@@ -62,7 +64,7 @@ fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
         doc! {"$project": {
             "state": state,
             "count": count,
-            "open": expression::open(),
+            "open": open,
             "left": left,
             "last_used": {"$cond": [is_date("$last_used"), "$last_used", Bson::Null]},
             "rest_ends": {"$cond": [is_date("$resting_until"), "$resting_until", Bson::Null]},

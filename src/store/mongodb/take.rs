@@ -11,8 +11,11 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
     let taken = doc! {"$add": [expression::count(), expression::open()]};
     let left = doc! {"$subtract": [i64::from(pool.uses_per_key), taken]};
     // The mark tells how many uses this step took: the answer shows the document only as it is afterwards.
+    // $mergeObjects makes it a value of its own; a plain document would be set into whatever mark there is, and into
+    // each element of a list.
+    let mark = doc! {"b": ObjectId::new(), "n": {"$min": [i64::from(uses), left]}};
     let update = vec![
-        doc! {"$set": {"mark": {"b": ObjectId::new(), "n": {"$min": [i64::from(uses), left]}}}},
+        doc! {"$set": {"mark": {"$mergeObjects": [mark]}}},
         doc! {"$set": {"usage_count": {"$add": ["$usage_count", "$mark.n"]}, "last_used": NOW}},
     ];
     let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1, "mark": 1};

@@ -1,0 +1,500 @@
+//! Any BSON in any field is judged as the domain judges it, never stops a pool, and is never overwritten where it is
+//! not keylend's to change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bson::spec::BinarySubtype;
+use bson::{Binary, Bson, Document, JavaScriptCodeWithScope, Regex, Timestamp as BsonTimestamp, doc, oid::ObjectId};
+use futures_util::TryStreamExt;
+use keylend::domain::state::state;
+use keylend::domain::stats::{Gathering, Group};
+use keylend::domain::{
+    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Outcome, Picks, Policy, Report, Secret, State, UsageCount,
+};
+use keylend::store::mongodb::MongoStore;
+use keylend::store::{Added, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Store};
+use mongodb::error::ErrorKind;
+use mongodb::{Collection, Database};
+
+use crate::database;
+
+/// What a key of these pools gives: more than the small counts among [`every_value`].
+const USES: u32 = 6;
+
+/// Makes a test of a pick and of the fields in which every value is planted, each a path of the document.
+macro_rules! every_value_in {
+    ($($test:ident: $picks:ident $fields:expr),+ $(,)?) => {
+        $(#[test_with::env(KEYLEND_TEST_MONGODB_URI)]
+        #[test]
+        fn $test() {
+            database::with_database(async |database| {
+                let policy = Policy::new("planted".parse().unwrap(), Picks::$picks, USES);
+                Planting::new(database, policy, &$fields).await.holds().await;
+            });
+        })+
+    };
+}
+
+every_value_in! {
+    any_id_is_borne: LeastRecentlyUsed ["_id"],
+    any_api_key_is_borne: LeastRecentlyUsed ["api_key"],
+    any_usage_count_is_borne: LeastRecentlyUsed ["usage_count"],
+    any_usage_count_is_borne_in_order: InOrder ["usage_count"],
+    any_last_used_is_borne: LeastRecentlyUsed ["last_used"],
+    any_is_active_is_borne: LeastRecentlyUsed ["is_active"],
+    any_leases_are_borne: LeastRecentlyUsed ["leases"],
+    any_entry_of_the_leases_is_borne: LeastRecentlyUsed ["leases.0"],
+    any_id_of_a_lease_is_borne: LeastRecentlyUsed ["leases.0.id"],
+    any_end_of_a_lease_is_borne: LeastRecentlyUsed ["leases.0.expires_at"],
+    any_digest_of_a_lease_is_borne: LeastRecentlyUsed ["leases.0.idem"],
+    any_resting_until_is_borne: LeastRecentlyUsed ["resting_until"],
+    any_order_is_borne: InOrder ["order", "last_used"],
+    any_value_of_a_field_that_decides_nothing_is_borne:
+        LeastRecentlyUsed ["disabled_reason", "mark", "note", "added_at", "leases.0.by", "credits_left", "extra"],
+}
+
+/// A value of every BSON type, and the odd ones of those that keylend reads; None = the field is missing.
+///
+/// No two are equal for an index, so that all of them fit under a unique one.
+fn every_value() -> Vec<Option<Bson>> {
+    let date = |millis| Bson::DateTime(bson::DateTime::from_millis(millis));
+    let decimal = |text: &str| Bson::Decimal128(text.parse().unwrap());
+    let two_to_the_53 = 9_007_199_254_740_992_i64;
+    let now = bson::DateTime::now().timestamp_millis();
+    let hour = 3_600_000;
+    let values = [
+        Bson::Null,
+        Bson::Double(-0.0),
+        Bson::Double(0.5),
+        Bson::Double(2.0),
+        Bson::Double(-1.0),
+        Bson::Double(f64::NAN),
+        Bson::Double(f64::INFINITY),
+        Bson::Double(f64::NEG_INFINITY),
+        Bson::Double(two_to_the_53 as f64 + 2.0),
+        Bson::Double(1e300),
+        Bson::Int32(1),
+        Bson::Int32(-3),
+        Bson::Int32(i32::MAX),
+        Bson::Int64(3),
+        Bson::Int64(-2),
+        Bson::Int64(two_to_the_53),
+        Bson::Int64(two_to_the_53 + 1),
+        Bson::Int64(i64::MAX),
+        Bson::Int64(i64::MIN),
+        decimal("4"),
+        decimal("0.25"),
+        decimal("1E+6000"),
+        Bson::String(String::new()),
+        Bson::String("sk-planted".to_owned()),
+        Bson::String("two words".to_owned()),
+        Bson::String("sk-line\n".to_owned()),
+        Bson::String("5".to_owned()),
+        Bson::String("$api_key".to_owned()),
+        Bson::String("$$ROOT".to_owned()),
+        Bson::Document(doc! {}),
+        Bson::Document(doc! {"n": 1, "b": "x", "id": "x", "expires_at": 1}),
+        Bson::Array(vec![]),
+        Bson::Array(vec![Bson::Int32(7)]),
+        Bson::Array(vec![Bson::Boolean(true), Bson::Int64(8)]),
+        Bson::Array(vec![Bson::String("sk-listed".to_owned()), date(9)]),
+        Bson::Array(vec![Bson::Document(doc! {"n": 2}), Bson::Document(doc! {"n": 4})]),
+        Bson::Array(vec![Bson::Array(vec![Bson::Int32(11)])]),
+        Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![1, 2, 3] }),
+        Bson::ObjectId(ObjectId::new()),
+        Bson::Boolean(true),
+        Bson::Boolean(false),
+        date(0),
+        date(now - hour),
+        date(now + hour),
+        date(253_402_300_799_999),
+        Bson::RegularExpression(Regex { pattern: "^sk".try_into().unwrap(), options: "i".try_into().unwrap() }),
+        Bson::JavaScriptCode("throw 1".to_owned()),
+        Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "throw 1".to_owned(), scope: doc! {"a": 1} }),
+        Bson::Symbol("sk-symbol".to_owned()),
+        Bson::Timestamp(BsonTimestamp { time: 5, increment: 1 }),
+        Bson::Undefined,
+        Bson::MinKey,
+        Bson::MaxKey,
+    ];
+    [None].into_iter().chain(values.map(Some)).collect()
+}
+
+/// A pool with one document for each value in some fields, beside two good keys.
+struct Planting {
+    store: MongoStore,
+    documents: Collection<Document>,
+    pool: Policy,
+    fields: &'static [&'static str],
+}
+
+/// All documents of a pool by their id as text, each field as its bytes.
+type Snapshot = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+impl Planting {
+    async fn new(database: &Database, pool: Policy, fields: &'static [&'static str]) -> Self {
+        let store = database::instance(database).await;
+        // What a unique index would refuse was there before it.
+        let collides = fields == ["leases.0"] || fields == ["leases.0.idem"];
+        if !collides {
+            assert_eq!(store.prepare(&pool).await.unwrap(), Vec::<String>::new());
+        }
+        let documents = database.collection::<Document>(&pool.collection);
+        let planted = every_value().into_iter().enumerate().map(|(n, value)| {
+            let mut document = good_key(n);
+            for field in fields {
+                plant(&mut document, field, value.clone());
+            }
+            document
+        });
+        let all: Vec<Document> = planted.chain([good_key(900), good_key(901)]).collect();
+        let inserted = documents.insert_many(&all).ordered(false).await;
+        let refused = match inserted.map_err(|error| *error.kind) {
+            Ok(_) => Vec::new(),
+            Err(ErrorKind::InsertMany(error)) => error.write_errors.unwrap_or_default(),
+            Err(other) => panic!("{other:?}"),
+        };
+        // A server has its own mind about what can be an id.
+        assert!(refused.is_empty() || fields == ["_id"] && refused.len() < 20, "{fields:?}: {refused:?}");
+        let planting = Self { store, documents, pool, fields };
+        assert_eq!(planting.store.prepare(&planting.pool).await.unwrap().len(), usize::from(collides));
+        planting
+    }
+
+    /// Every operation, one after another, with a look at all documents after each.
+    async fn holds(&self) {
+        self.reading_changes_nothing().await;
+        self.each_key_is_seen().await;
+        self.a_sweep_settles_what_lapsed().await;
+        self.planted_leases_are_settled_by_their_ids().await;
+        let leases = self.exactly_what_is_left_is_leased().await;
+        self.new_leases_are_renewed_and_settled(leases).await;
+        self.exactly_what_is_left_is_taken().await;
+        self.what_can_be_counted_is_counted().await;
+        self.keys_are_added_and_found().await;
+        self.reading_changes_nothing().await;
+    }
+
+    async fn reading_changes_nothing(&self) {
+        let before = self.snapshot().await;
+        let listed = self.list().await;
+        let with_object_id = before.keys().filter(|id| id.starts_with("ObjectId(")).count();
+        assert_eq!(listed.len(), with_object_id);
+        for uses in [1, USES, 300] {
+            let seen = self.store.stats(&self.pool, uses).await.unwrap();
+            let mut gathering = Gathering::new(uses, seen.generated_at);
+            for key in &listed {
+                gathering.add(&Group::of(key, &self.pool, uses, seen.generated_at));
+            }
+            let expected = gathering.finish(seen.needs_migration);
+            // Documents that no id names are counted as invalid, and in nothing else.
+            let unnamed = (before.len() - with_object_id) as u64;
+            for state in State::ALL {
+                let unnamed = if state == State::Invalid { unnamed } else { 0 };
+                assert_eq!(seen.keys.of(state), expected.keys.of(state) + unnamed, "{:?}: {state:?}", self.fields);
+            }
+            if unnamed == 0 {
+                assert_eq!(seen, expected, "{:?}", self.fields);
+            }
+        }
+        self.store.peek_usable_key(&self.pool, USES).await.unwrap();
+        assert_eq!(self.changed_since(&before).await, BTreeMap::new(), "{:?}", self.fields);
+    }
+
+    async fn each_key_is_seen(&self) {
+        let before = self.snapshot().await;
+        for key in &self.list().await {
+            let by_id = self.store.look_up(&self.pool, &KeyRef::Id(key.id)).await.unwrap().unwrap();
+            assert_eq!(format!("{:?}", by_id.value), format!("{key:?}"));
+            let Some(secret) = &key.secret else { continue };
+            let by_secret = self.store.look_up(&self.pool, &KeyRef::Secret(secret.clone())).await.unwrap().unwrap();
+            assert_eq!(by_secret.value.id, key.id);
+        }
+        assert_eq!(self.changed_since(&before).await, BTreeMap::new(), "{:?}", self.fields);
+    }
+
+    async fn a_sweep_settles_what_lapsed(&self) {
+        let before = self.snapshot().await;
+        let lapsed = lapsed(&before);
+        assert_eq!(self.store.sweep(&self.pool).await.unwrap(), lapsed.len() as u64, "{:?}", self.fields);
+        let changed = self.changed_since(&before).await;
+        assert_eq!(changed.keys().collect::<Vec<_>>(), lapsed.iter().collect::<Vec<_>>());
+        self.assert_only(&changed, &["leases", "usage_count"]);
+        assert_eq!(self.store.sweep(&self.pool).await.unwrap(), 0);
+    }
+
+    /// Each planted document has a lease with a known id, except where that is what was planted.
+    async fn planted_leases_are_settled_by_their_ids(&self) {
+        let before = self.snapshot().await;
+        let listed = self.list().await;
+        let mut settled = 0;
+        for (n, key) in listed.iter().enumerate() {
+            let outcome = Outcome::ALL[n % 3];
+            let lease = LeaseId { pool: self.pool.name.clone(), key: key.id, entry: planted_entry(key.id) };
+            self.store.renew(&self.pool, &lease, Duration::from_secs(900)).await.unwrap();
+            let report = Report::new(outcome, None).unwrap();
+            if let Some(after) = self.store.report(&self.pool, &lease, report).await.unwrap() {
+                settled += 1;
+                assert_eq!(after.id, key.id);
+                let counts = outcome == Outcome::Used && key.usage_count.whole().is_some_and(|count| count < 1 << 53);
+                match key.usage_count {
+                    UsageCount::Whole(count) => {
+                        assert_eq!(after.usage_count, UsageCount::Whole(count + u64::from(counts)));
+                    }
+                    UsageCount::Odd(count) if outcome == Outcome::Used && count.abs() < 9e15 => {
+                        assert_eq!(
+                            after.usage_count,
+                            if count == -1.0 { UsageCount::Whole(0) } else { UsageCount::Odd(count + 1.0) }
+                        );
+                    }
+                    unchanged => assert_eq!(after.usage_count, unchanged),
+                }
+            }
+            if n < 3 {
+                assert_eq!(self.store.report(&self.pool, &lease, report).await.unwrap(), None);
+            }
+        }
+        let all_have_it = !self.fields[0].starts_with("leases") && self.fields != ["_id"];
+        assert!(!all_have_it || settled == listed.len(), "{:?}: {settled} of {}", self.fields, listed.len());
+        self.assert_only(&self.changed_since(&before).await, &["leases", "usage_count", "resting_until"]);
+        // The rests are over for what comes next.
+        if self.fields != ["resting_until"] {
+            self.documents.update_many(doc! {}, doc! {"$unset": {"resting_until": ""}}).await.unwrap();
+        }
+    }
+
+    async fn exactly_what_is_left_is_leased(&self) -> Vec<(LeaseRequest, LeasedKey)> {
+        let before = self.snapshot().await;
+        let mut left = self.usable().await;
+        let usable: BTreeSet<String> = left.keys().map(|id| text(*id)).collect();
+        assert!(usable.len() >= 2, "the good keys are usable beside what is planted in {:?}", self.fields);
+        let mut leases = Vec::new();
+        loop {
+            let request = request();
+            match self.store.lease(&self.pool, &request).await.unwrap() {
+                LeaseAnswer::New(leased) => {
+                    let of_key = left.get_mut(&leased.id).expect("only usable keys are leased");
+                    *of_key = of_key.checked_sub(1).expect("no more than what was left is leased");
+                    leases.push((request, leased));
+                }
+                LeaseAnswer::Same(leased) => panic!("nobody asked for the same: {leased:?}"),
+                LeaseAnswer::NoUsableKey => break,
+            }
+        }
+        assert!(left.values().all(|left| *left == 0), "{:?}: {left:?}", self.fields);
+        let changed = self.changed_since(&before).await;
+        assert_eq!(changed.keys().cloned().collect::<BTreeSet<_>>(), usable, "{:?}", self.fields);
+        // A lease settles what lapsed since.
+        self.assert_only(&changed, &["leases", "usage_count", "last_used"]);
+        leases
+    }
+
+    async fn new_leases_are_renewed_and_settled(&self, leases: Vec<(LeaseRequest, LeasedKey)>) {
+        let before = self.snapshot().await;
+        for (n, (request, leased)) in leases.into_iter().enumerate() {
+            let lease = LeaseId { pool: self.pool.name.clone(), key: leased.id, entry: leased.entry };
+            let renewed = self.store.renew(&self.pool, &lease, Duration::from_secs(900)).await.unwrap();
+            assert!(renewed > Some(leased.expires_at), "{:?}", self.fields);
+            if n % 3 == 0 {
+                assert!(self.store.give_back(&self.pool, &request).await.unwrap());
+            } else {
+                let report = Report::new(Outcome::ALL[n % 2], None).unwrap();
+                assert!(self.store.report(&self.pool, &lease, report).await.unwrap().is_some());
+            }
+        }
+        self.assert_only(&self.changed_since(&before).await, &["leases", "usage_count"]);
+    }
+
+    async fn exactly_what_is_left_is_taken(&self) {
+        let before = self.snapshot().await;
+        let mut left = self.usable().await;
+        let usable: BTreeSet<String> = left.keys().map(|id| text(*id)).collect();
+        while let Some(taken) = self.store.take(&self.pool, 1000).await.unwrap() {
+            assert_eq!(left.remove(&taken.id), Some(u64::from(taken.uses)), "{:?}: {taken:?}", self.fields);
+        }
+        assert_eq!(left, BTreeMap::new(), "{:?}", self.fields);
+        let changed = self.changed_since(&before).await;
+        assert_eq!(changed.keys().cloned().collect::<BTreeSet<_>>(), usable, "{:?}", self.fields);
+        self.assert_only(&changed, &["mark", "usage_count", "last_used"]);
+    }
+
+    async fn what_can_be_counted_is_counted(&self) {
+        let before = self.snapshot().await;
+        let mut expected_to_change = Vec::new();
+        for key in self.list().await {
+            let counted = self.store.increment_usage(&self.pool, &KeyRef::Id(key.id)).await.unwrap();
+            let stored = before[&text(key.id)].get("usage_count").map(|bytes| value(bytes));
+            let count = match stored {
+                None | Some(Bson::Null) => None,
+                Some(Bson::Int32(count)) => Some(f64::from(count)),
+                Some(Bson::Int64(count)) => Some(count as f64),
+                Some(Bson::Double(count)) => Some(count),
+                Some(_) => Some(f64::NAN),
+            };
+            // Without a count, the credits are what it starts from.
+            let most = 9_007_199_254_740_992.0;
+            if count.is_none_or(|count| (-most..most).contains(&count)) {
+                let Incremented::Counted { id, usage_count, .. } = counted else { panic!("{counted:?} of {stored:?}") };
+                assert_eq!(id, key.id);
+                assert!(count.is_none_or(|count| usage_count == UsageCount::from_f64(count + 1.0)), "{usage_count:?}");
+                expected_to_change.push(text(key.id));
+            } else {
+                assert_eq!(counted, Incremented::InvalidKey, "{stored:?}");
+            }
+        }
+        let changed = self.changed_since(&before).await;
+        assert_eq!(changed.keys().collect::<Vec<_>>(), expected_to_change.iter().collect::<Vec<_>>());
+        self.assert_only(&changed, &["usage_count", "last_used"]);
+        // By its secret, what no id names is known but not counted on.
+        let before = self.snapshot().await;
+        for (id, document) in &before {
+            let Some(Bson::String(secret)) = document.get("api_key").map(|bytes| value(bytes)) else { continue };
+            let Ok(secret) = Secret::parse(&secret) else { continue };
+            if !id.starts_with("ObjectId(") {
+                let counted = self.store.increment_usage(&self.pool, &KeyRef::Secret(secret.clone())).await.unwrap();
+                assert_eq!(counted, Incremented::InvalidKey, "{id}");
+                assert!(self.store.look_up(&self.pool, &KeyRef::Secret(secret)).await.unwrap().is_none());
+            }
+        }
+        assert_eq!(self.changed_since(&before).await, BTreeMap::new(), "{:?}", self.fields);
+    }
+
+    async fn keys_are_added_and_found(&self) {
+        let before = self.snapshot().await;
+        let secrets = ["sk-good-900", "sk-new"].map(|text| Secret::parse(text).unwrap());
+        let added = self.store.add(&self.pool, &secrets).await.unwrap();
+        let [Added::Known, Added::New(id)] = added[..] else { panic!("{added:?}") };
+        let found = self.store.find_usable_key(&self.pool, USES).await.unwrap().unwrap();
+        let usable = self.usable().await;
+        assert!(usable.contains_key(&id) && usable.contains_key(&found.id), "{found:?}");
+        let mut changed = self.changed_since(&before).await;
+        changed.remove(&text(id)).expect("the new key is there");
+        self.assert_only(&changed, &["last_used"]);
+    }
+
+    async fn list(&self) -> Vec<Key> {
+        self.store.list(&self.pool, None, 1000).await.unwrap().value
+    }
+
+    /// What is left of each usable key, by the domain.
+    async fn usable(&self) -> BTreeMap<KeyId, u64> {
+        let all = self.store.list(&self.pool, None, 1000).await.unwrap();
+        let usable = all.value.iter().filter(|key| state(key, USES, all.now) == State::Usable);
+        usable.map(|key| (key.id, key.left(USES))).collect()
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        let all: Vec<Document> = self.documents.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+        all.into_iter()
+            .map(|document| {
+                let id = format!("{:?}", document.get("_id").unwrap());
+                (id, document.into_iter().map(|(field, value)| (field, bytes(&value))).collect())
+            })
+            .collect()
+    }
+
+    /// The fields that came, went or changed since, of each document where there are any.
+    async fn changed_since(&self, before: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
+        let now = self.snapshot().await;
+        assert!(before.keys().all(|id| now.contains_key(id)), "a document went away");
+        let nothing = BTreeMap::new();
+        now.into_iter()
+            .map(|(id, document)| {
+                let before = before.get(&id).unwrap_or(&nothing);
+                let fields: BTreeSet<&String> = before.keys().chain(document.keys()).collect();
+                let changed = fields.into_iter().filter(|field| before.get(*field) != document.get(*field));
+                (id, changed.cloned().collect::<BTreeSet<String>>())
+            })
+            .filter(|(_, changed)| !changed.is_empty())
+            .collect()
+    }
+
+    /// Asserts that no other fields were changed than these.
+    fn assert_only(&self, changed: &BTreeMap<String, BTreeSet<String>>, allowed: &[&str]) {
+        for (id, fields) in changed {
+            let other: Vec<&String> = fields.iter().filter(|field| !allowed.contains(&field.as_str())).collect();
+            assert!(other.is_empty(), "{other:?} of {id} changed, with {:?} planted", self.fields);
+        }
+    }
+}
+
+/// A key as keylend leaves it, with one open lease.
+fn good_key(n: usize) -> Document {
+    let id = ObjectId::new();
+    let entry = planted_entry(KeyId::from_bytes(id.bytes())).to_string();
+    let ends = bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() + 600_000);
+    doc! {
+        "_id": id, "api_key": format!("sk-good-{n}"), "usage_count": 4_i64, "is_active": true,
+        "last_used": bson::DateTime::from_millis(n as i64),
+        "leases": [{"id": &entry, "expires_at": ends, "by": "planted", "idem": entry}],
+        "order": n as i64,
+    }
+}
+
+/// The id of the planted lease of a key.
+fn planted_entry(key: KeyId) -> EntryId {
+    let mut bytes = [0xee; 16];
+    bytes[..12].copy_from_slice(&key.bytes());
+    EntryId::from_bytes(bytes)
+}
+
+fn plant(document: &mut Document, field: &str, value: Option<Bson>) {
+    let mut leases = document.get_array("leases").unwrap().clone();
+    match (field, value) {
+        ("leases.0", Some(value)) => leases.push(value),
+        ("leases.0", None) => {}
+        (path, value) if path.starts_with("leases.0.") => {
+            // A second entry, so that the planted one has to be told from the good one.
+            let mut entry = leases[0].as_document().unwrap().clone();
+            entry.insert("id", ObjectId::new().to_hex());
+            entry.insert("idem", ObjectId::new().to_hex());
+            set(&mut entry, path.trim_start_matches("leases.0."), value);
+            leases.push(Bson::Document(entry));
+        }
+        (field, value) => return set(document, field, value),
+    }
+    document.insert("leases", leases);
+}
+
+fn set(document: &mut Document, field: &str, value: Option<Bson>) {
+    match value {
+        Some(value) => _ = document.insert(field, value),
+        None => _ = document.remove(field),
+    }
+}
+
+/// The documents with a lapsed lease that keylend can understand.
+fn lapsed(all: &Snapshot) -> Vec<String> {
+    let now = bson::DateTime::now();
+    let has_lapsed = |entry: &Bson| {
+        let ends = entry.as_document().and_then(|entry| entry.get_datetime("expires_at").ok());
+        ends.is_some_and(|ends| *ends < now)
+    };
+    all.iter()
+        .filter(|(_, document)| match document.get("leases").map(|bytes| value(bytes)) {
+            Some(Bson::Array(leases)) => leases.iter().any(has_lapsed),
+            _ => false,
+        })
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+fn bytes(value: &Bson) -> Vec<u8> {
+    bson::serialize_to_vec(&doc! {"": value}).unwrap()
+}
+
+fn value(bytes: &[u8]) -> Bson {
+    let mut document: Document = bson::deserialize_from_slice(bytes).unwrap();
+    document.remove("").unwrap()
+}
+
+/// The id as a [`Snapshot`] has it.
+fn text(id: KeyId) -> String {
+    format!("{:?}", Bson::ObjectId(ObjectId::from_bytes(id.bytes())))
+}
+
+fn request() -> LeaseRequest {
+    let entry = EntryId::from_bytes(rand::random());
+    LeaseRequest { entry, ttl: Duration::from_secs(300), by: "$by".to_owned(), idem: IdempotencyDigest::none(entry) }
+}
