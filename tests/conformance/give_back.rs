@@ -10,6 +10,7 @@ on_both_stores! {
     what_was_never_leased_cannot_be_given_back,
     a_settled_or_lapsed_lease_cannot_be_given_back,
     a_repeatable_request_can_be_given_back_and_then_leases_anew,
+    a_lease_that_answered_a_repeat_has_a_holder_and_is_not_given_back,
 }
 
 async fn a_lease_is_given_back_once_and_counts_nothing(t: &TestStore) {
@@ -64,11 +65,24 @@ async fn a_repeatable_request_can_be_given_back_and_then_leases_anew(t: &TestSto
     let pool = t.pool(least_recently_used(4), std::slice::from_ref(&key)).await;
     let first = repeatable("app", &pool, "once");
     t.lease_as(&pool, &first).await;
+    assert!(t.store.give_back(&pool, &first).await.unwrap());
+    assert_eq!(t.uses(&pool, key.id).await, (0, 0));
+    let again = repeatable("app", &pool, "once");
+    assert_eq!(t.lease_as(&pool, &again).await.entry, again.entry);
+}
+
+async fn a_lease_that_answered_a_repeat_has_a_holder_and_is_not_given_back(t: &TestStore) {
+    let key = Planted::new();
+    let pool = t.pool(least_recently_used(4), std::slice::from_ref(&key)).await;
+    let first = repeatable("app", &pool, "once");
+    let leased = t.lease_as(&pool, &first).await;
     // The same again has an id of its own, under which there is no lease.
     let repeated = repeatable("app", &pool, "once");
     assert!(matches!(t.store.lease(&pool, &repeated).await.unwrap(), LeaseAnswer::Same(_)));
     assert!(!t.store.give_back(&pool, &repeated).await.unwrap());
-    assert!(t.store.give_back(&pool, &first).await.unwrap());
-    assert_eq!(t.uses(&pool, key.id).await, (0, 0));
-    assert_eq!(t.lease_as(&pool, &repeated).await.entry, repeated.entry);
+    // Who asked first has left; who asked again holds the lease.
+    assert!(!t.store.give_back(&pool, &first).await.unwrap());
+    assert_eq!(t.uses(&pool, key.id).await, (0, 1));
+    assert!(t.report(&pool, &leased, Outcome::Used).await.is_some());
+    assert_eq!(t.uses(&pool, key.id).await, (1, 0));
 }

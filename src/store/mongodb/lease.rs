@@ -1,5 +1,7 @@
 //! lease: reserve one use of the key that goes first, or find the lease that the same request got before.
 
+use std::time::Duration;
+
 use bson::{Document, doc};
 
 use super::expression::{self, NOW};
@@ -8,8 +10,10 @@ use crate::domain::timestamp::millis;
 use crate::domain::{IdempotencyDigest, Policy};
 use crate::store::StoreError;
 
-/// How often a request that meets its own twin looks again.
-const TWIN_TRIES: u32 = 4;
+/// How often a request that meets its own twins looks again, and the longest pause before it does. The caller's time
+/// limit bounds it as well.
+const TWIN_TRIES: u32 = 100;
+const TWIN_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) async fn lease(
     store: &MongoStore,
@@ -44,6 +48,7 @@ pub(super) async fn lease(
             }
             Err(error) => return Err(error::of_write(error)),
         }
+        tokio::time::sleep(rand::random_range(Duration::ZERO..=TWIN_PAUSE)).await;
     }
     Err(StoreError::Away("requests with the same Idempotency-Key kept meeting each other".into()))
 }
