@@ -53,7 +53,8 @@ async fn text_is_read_as_people_write_it(place: Place) {
     // Too long is never cut to what fits, and spaces are no part of a key.
     let spaces = " ".repeat(6000);
     let (longest, longer) = ("y".repeat(4096), "z".repeat(4097));
-    let text = format!("{longer}\n{spaces}{longest}{spaces}\nsk-five\n{spaces}\n{longest}{spaces}x\n{spaces}sk-one{spaces}");
+    let text =
+        format!("{longer}\n{spaces}{longest}{spaces}\nsk-five\n{spaces}\n{longest}{spaces}x\n{spaces}sk-one{spaces}");
     let added = server.ask(Method::POST, "/v1/pools/plantid/keys", TEXT, &text).await;
     assert_eq!(
         added.body,

@@ -117,6 +117,40 @@ async fn a_lease_that_nobody_answered_for_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_a_repeated_request_got_is_not_given_back_by_the_first() {
+    let lending = Lending::over_faulty_store(1).await;
+    let ask = || Ask { idempotency_key: Some("order-1".to_owned()), ..Ask::default() };
+    let first = lending.pool().lease(ask()).await.unwrap();
+    let again = lending.pool().lease(ask()).await.unwrap();
+    assert!(first.is_new() && !again.is_new());
+    again.answered();
+    drop(first);
+    lending.pools.settle(PATIENCE).await;
+    assert_eq!(lending.leased().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_of_callers_is_no_lost_answer() {
+    let lending = Lending::over_faulty_store(300).await;
+    // Far more callers than there is time for: who comes too late is told so, and no hand-out is taken for lost.
+    lending.store.stall(Stall::Late(Duration::from_millis(10)));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let pool = lending.pool().clone();
+        callers.spawn(async move { pool.lease(Ask::default()).await.map(keylend::pool::Lent::answered) });
+    }
+    let mut lent = 0;
+    while let Some(answer) = callers.join_next().await {
+        match answer.unwrap() {
+            Ok(()) => lent += 1,
+            Err(error) => assert!(matches!(error, PoolError::Overloaded), "{}", error.chain()),
+        }
+    }
+    assert!(lent > 0);
+    assert_eq!((lending.leased().await, lending.store.given_back()), (lent, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_answered_after_half_of_its_time_is_not_handed_out() {
     let lending = Lending::over_faulty_store(1).await;
     lending.store.stall(Stall::Late(Duration::from_millis(60)));
@@ -135,7 +169,8 @@ async fn a_stalled_store_fails_every_call_within_the_time_limit() {
     let key = keylend::domain::KeyRef::Secret(Secret::parse("sk-0").unwrap());
     let away = |error: PoolError| assert!(matches!(error, PoolError::Store(_) | PoolError::Overloaded), "{error}");
     away(pool.find_usable_key(None).await.unwrap_err());
-    away(pool.increment_usage(&key).await.unwrap_err());
+    // What may have been counted must not be repeated unseen.
+    assert!(matches!(pool.increment_usage(&key).await, Err(PoolError::MaybeCounted(_))));
     away(pool.look_up(&key).await.unwrap_err());
     away(pool.stats().await.unwrap_err());
     away(lending.pools.check_ready().await.unwrap_err());

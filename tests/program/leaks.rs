@@ -1,6 +1,8 @@
 //! A secret leaves in the answers that hand it out, and nowhere else: not in the log at its most talkative, not in a
 //! problem, stats, or what a command prints.
 
+use bson::oid::ObjectId;
+use bson::{RawDocumentBuf, doc};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -16,8 +18,13 @@ const SECRET: &str = "qZ7-planted-secret-Xw9";
 const PARTS: [&str; 3] = [SECRET, "planted-secret", "7-planted"];
 
 fn is_clean(what: &str, text: &str) {
+    let lower = text.to_lowercase();
     for part in PARTS {
         assert!(!text.contains(part), "{what} holds the secret: {text}");
+        // Bytes that a library shows are hexadecimal, or numbers in a list.
+        let hex: String = part.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let list = part.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+        assert!(!lower.contains(&hex) && !lower.contains(&list), "{what} holds the secret as bytes: {text}");
     }
 }
 
@@ -135,4 +142,58 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         let random_part = lease.rsplit('.').next().unwrap();
         assert!(!log.contains(random_part), "the log holds a whole lease id");
     }
+}
+
+#[test_with::env(KEYLEND_TEST_MONGODB_URI)]
+#[test]
+fn text_that_cannot_be_read_stops_nothing_and_shows_no_secret() {
+    crate::run(async {
+        let place = Place::mongodb();
+        let Place::Database(database) = &place else { unreachable!() };
+        let client = ::mongodb::Client::with_uri_str(&database.uri).await.unwrap();
+        let keys = client.database(&database.name).collection::<RawDocumentBuf>("stability_api_keys");
+        // No UTF-8, where other programs can write: among the leases, in a note, and in a secret.
+        for (number, document) in [
+            doc! {"api_key": SECRET, "leases": [{"idem": "x", "by": "\u{1}"}]},
+            doc! {"api_key": format!("{SECRET}-2"), "note": "\u{1}"},
+            doc! {"api_key": format!("{SECRET}-3\u{1}")},
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut whole =
+                doc! {"_id": ObjectId::new(), "usage_count": 0, "is_active": true, "number": number as i32 + 64};
+            whole.extend(document);
+            let mut bytes = whole.to_vec().unwrap();
+            for at in 0..bytes.len() {
+                // The text of one character, its length before it; or the end of the third secret.
+                if bytes[at..].starts_with(&[1, 0])
+                    && at > 4
+                    && (bytes[at - 4..at] == [2, 0, 0, 0] || bytes[at - 1] == b'3')
+                {
+                    bytes[at] = 0xff;
+                }
+            }
+            keys.insert_one(RawDocumentBuf::from_bytes(bytes).unwrap()).await.unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = place.settings();
+        settings.push(("RUST_LOG", "trace".to_owned()));
+        let program = Program::serve(keylend(&folder, &settings, &[]));
+        let spy = Spy { client: Client::new(), url: program.url.clone() };
+        for _ in 0..2 {
+            let lease =
+                spy.ask(Method::POST, "/v1/pools/stability/leases", "application/json", String::new(), true).await;
+            assert!(lease["api_key"].as_str().unwrap().starts_with(SECRET), "{lease}");
+            let report = format!("/v1/leases/{}/report", lease["lease_id"].as_str().unwrap());
+            let settled = spy.post(&report, json!({"outcome": "used"})).await;
+            assert_eq!(settled["usage_count"], 1, "{settled} {}", program.log());
+        }
+        let listed = output(keylend(&folder, &settings, &["keys", "list", "--json"]), "");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 3, "{listed:?}");
+        is_clean("stdout of keys list", &String::from_utf8_lossy(&listed.stdout));
+        is_clean("stderr of keys list", &String::from_utf8_lossy(&listed.stderr));
+        let (_, log) = program.terminate();
+        is_clean("the log", &log);
+    });
 }

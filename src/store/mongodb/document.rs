@@ -2,6 +2,7 @@
 
 use bson::{Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
+use super::expression;
 use crate::domain::{Key, KeyId, Secret, Timestamp, UsageCount};
 use crate::store::StoreError;
 
@@ -10,11 +11,28 @@ pub(super) fn lossy(bytes: RawDocumentBuf) -> Result<Document, mongodb::error::E
     Ok(Utf8Lossy::<Document>::try_from(&*bytes)?.0)
 }
 
-/// The fields that [`key`] reads, and the server's clock beside them.
+/// The fields that [`key`] reads, and the server's clock beside them. Of each only what can be understood: text that
+/// is no UTF-8, anywhere in an answer, would make all of it unreadable.
 pub(super) fn projection() -> Document {
+    let date = |field: &str| doc! {"$cond": [{"$eq": [{"$type": field}, "date"]}, field, Bson::Null]};
+    let has_text = doc! {"$eq": [{"$type": "$$lease.idem"}, "string"]};
+    let leases = doc! {"$map": {"input": "$leases", "as": "lease", "in": {
+        "expires_at": date("$$lease.expires_at"), "idem": {"$cond": [has_text, "", Bson::Null]},
+    }}};
     doc! {
-        "api_key": 1, "usage_count": 1, "last_used": 1, "is_active": 1, "resting_until": 1, "leases": 1,
-        "now": "$$NOW",
+        "api_key": {"$cond": [expression::is_secret(), "$api_key", Bson::Null]},
+        "usage_count": {"$cond": [expression::is_number(), "$usage_count", Bson::Null]},
+        "last_used": date("$last_used"),
+        "is_active": {"$eq": ["$is_active", true]},
+        "resting_until": date("$resting_until"),
+        "leases": {"$switch": {
+            "branches": [
+                {"case": {"$isArray": "$leases"}, "then": leases},
+                {"case": {"$in": [{"$type": "$leases"}, ["missing", "null"]]}, "then": Bson::Null},
+            ],
+            "default": "no list",
+        }},
+        "now": expression::NOW,
     }
 }
 
