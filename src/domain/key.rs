@@ -12,8 +12,8 @@ use super::timestamp::Timestamp;
 /// The largest count that is exact as a double, which other programs write: 2^53.
 pub const MAX_USAGE_COUNT: u64 = 1 << 53;
 
-/// The public name of a key, which survives a change of its secret: 24 lower-case hexadecimal digits,
-/// an ObjectId on MongoDB. Ids made one after another by one process are in ascending order.
+/// The public name of a key, which survives a change of its secret: 24 lower-case hexadecimal digits, an ObjectId on
+/// MongoDB.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 12]);
 
@@ -141,7 +141,7 @@ pub struct Key {
     pub last_used: Option<Timestamp>,
     /// Whether the stored switch is exactly true.
     pub is_active: bool,
-    /// How many leases are open, lapsed or not; None where the stored leases are no list.
+    /// How many leases are open, lapsed or not; None where the stored leases are no list of keylend's entries.
     pub open_leases: Option<u64>,
     /// When the first of its open leases ends; None without one.
     pub first_lease_ends_at: Option<Timestamp>,

@@ -93,7 +93,8 @@ async fn open_leases_count_against_the_uses_asked_for_lapsed_or_not(t: &TestStor
     let (past, later) = (t.in_millis(&pool, -HOUR).await, t.in_millis(&pool, HOUR).await);
     for leases in [vec![later, later], vec![past, later], vec![past, past]] {
         let key = Planted { leases, ..Planted::counted(1) };
-        let pool = t.pool(Policy { collection: format!("keys_{}", key.id), ..pool.clone() }, &[key.clone()]).await;
+        let pool =
+            t.pool(Policy { collection: format!("keys_{}", key.id), ..pool.clone() }, std::slice::from_ref(&key)).await;
         assert!(t.store.find_usable_key(&pool, 3).await.unwrap().is_none(), "{key:?}");
         assert!(t.store.peek_usable_key(&pool, 3).await.unwrap().is_none(), "{key:?}");
         assert_eq!(t.find(&pool, 4).await, key.id);

@@ -267,9 +267,9 @@ impl TestStore {
                 let keys = database.collection::<Document>(&pool.collection);
                 let found = keys.find_one(doc! {"leases.id": &entry}).await.unwrap().expect("the lease is stored");
                 let leases = found.get_array("leases").unwrap().iter().filter_map(Bson::as_document);
-                let own =
+                let mut own =
                     leases.filter(|lease| lease.get_str("id").ok() == Some(&entry)).map(|lease| lease.get_str("by"));
-                own.last().expect("the lease is stored").unwrap().to_owned()
+                own.next_back().expect("the lease is stored").unwrap().to_owned()
             }
         }
     }

@@ -20,6 +20,7 @@ on_both_stores!(
     find_usable_key_takes_what_max_uses_lets_in_and_nothing_else,
     keys_found_while_others_lease_are_never_over_max_uses,
     takes_and_leases_together_use_every_use_once,
+    a_crowd_of_640_on_one_instance_gets_640_different_keys,
 );
 
 fn policy(picks: Picks, uses_per_key: u32) -> Policy {
@@ -197,4 +198,23 @@ async fn takes_and_leases_together_use_every_use_once(place: Place) {
     assert_eq!((used + unused + taken + rest, unused), (120, 0));
     let uses = Raw::open(&place, &policy).await.uses().await;
     assert!(uses.values().all(|uses| *uses == Uses { counted: 10, open: 0 }), "{uses:?}");
+}
+
+async fn a_crowd_of_640_on_one_instance_gets_640_different_keys(place: Place) {
+    let policy = policy(Picks::LeastRecentlyUsed, 4);
+    fill(&place, &policy, 1000).await;
+    // The last of the crowd waits for all the others: its turn is bounded by half of this.
+    let patience = std::time::Duration::from_secs(600);
+    let pools = Pools::new(place.store().await, [policy], patience);
+    pools.prepare().await.unwrap();
+    let instance = [pools.get("limits").unwrap().clone()];
+    let found = all_at_once(&instance, 320, |pool| async move { pool.find_usable_key(None).await.unwrap().id }).await;
+    let leased = all_at_once(&instance, 320, |pool| async move {
+        let lent = pool.lease(Ask::default()).await.unwrap();
+        let id = lent.key().id;
+        lent.answered();
+        id
+    })
+    .await;
+    assert_eq!(found.into_iter().chain(leased).collect::<HashSet<_>>().len(), 640);
 }

@@ -12,6 +12,3 @@ mod program;
 mod serving;
 
 use place::run;
-
-// Makes the tests anew when the variable changes: it decides which are ignored.
-const _: Option<&str> = option_env!("KEYLEND_TEST_MONGODB_URI");

@@ -1,42 +1,74 @@
 //! A MongoDB database for one test: made under a name of its own, dropped at the end, also after a panic.
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use keylend::store::mongodb::{MongoStore, MongoUri};
-use mongodb::bson::oid::ObjectId;
 use mongodb::{Client, Database};
 
 // Makes cargo build the tests anew when the variable comes or goes: test-with looks at it while they are built.
 const _: Option<&str> = option_env!("KEYLEND_TEST_MONGODB_URI");
 
-/// The longest that a test waits for one answer of the store: a deadlock takes the compatible server a second.
-pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that a test waits for one answer of the store: far above what is needed, so that a slow machine fails
+/// no test.
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// What every database of a test starts with. No other is ever made or dropped.
 const PREFIX: &str = "keylend_test_";
 
+/// A database that is dropped with its owner.
+pub struct TestDatabase {
+    /// The server.
+    pub uri: String,
+    /// The database.
+    pub name: String,
+}
+
+impl TestDatabase {
+    /// A database that nobody else has. It comes to be when it is first written to.
+    pub fn new() -> Self {
+        let uri = std::env::var("KEYLEND_TEST_MONGODB_URI").expect("set, as it was when the tests were built");
+        Self { uri, name: format!("{PREFIX}{:016x}", rand::random::<u64>()) }
+    }
+
+    /// One instance's store on it.
+    #[allow(dead_code, reason = "not every test opens it by its owner")]
+    pub async fn store(&self) -> MongoStore {
+        let uri = MongoUri::new(&self.uri);
+        MongoStore::connect(&uri, Some(&self.name), TIME_LIMIT).await.expect("the URI is valid")
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (uri, name) = (self.uri.clone(), self.name.clone());
+        // A runtime of its own: that of the test may be on its way out.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let client = Client::with_uri_str(&uri).await.map_err(std::io::Error::other)?;
+                client.database(&name).drop().await.map_err(std::io::Error::other)
+            })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) && !std::thread::panicking() {
+            panic!("the database {} could not be dropped", self.name);
+        }
+    }
+}
+
 /// Runs a test on an empty database.
+#[allow(dead_code, reason = "not every test looks at the documents")]
 pub fn with_database(test: impl AsyncFnOnce(&Database)) {
+    let database = TestDatabase::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be started").block_on(async {
-        let client = Client::with_uri_str(uri()).await.expect("KEYLEND_TEST_MONGODB_URI is a connection string");
-        let database = client.database(&format!("{PREFIX}{}", ObjectId::new()));
-        let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
-        let dropped = database.drop().await;
-        match outcome {
-            Ok(()) => dropped.expect("a test's database can be dropped"),
-            Err(panic) => resume_unwind(panic),
-        }
+        let client = Client::with_uri_str(&database.uri).await.expect("the URI is valid");
+        test(&client.database(&database.name)).await;
     });
 }
 
 /// One instance's store on this database.
+#[allow(dead_code, reason = "not every test looks at the documents")]
 pub async fn instance(database: &Database) -> MongoStore {
-    MongoStore::connect(&MongoUri::new(&uri()), Some(database.name()), TIME_LIMIT).await.expect("the URI is valid")
-}
-
-fn uri() -> String {
-    std::env::var("KEYLEND_TEST_MONGODB_URI").expect("KEYLEND_TEST_MONGODB_URI is set, as it was for the build")
+    let uri = std::env::var("KEYLEND_TEST_MONGODB_URI").expect("set, as it was when the tests were built");
+    MongoStore::connect(&MongoUri::new(&uri), Some(database.name()), TIME_LIMIT).await.expect("the URI is valid")
 }
