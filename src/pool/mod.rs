@@ -97,17 +97,14 @@ impl Pools {
         failed.map_or(Ok(notices), |error| Err(PoolError::Store(error)))
     }
 
-    /// Whether the store answers and has what the pools need.
+    /// Whether the store answers, and has what at least one pool needs.
     ///
     /// # Errors
     /// Where it does not, within the time limit.
     pub async fn check_ready(&self) -> Result<(), PoolError> {
-        for pool in self.all() {
-            pool.check_prepared()?;
-        }
-        match self.all().next() {
+        match self.all().find(|pool| pool.check_prepared().is_ok()) {
             Some(pool) => pool.within_limit(self.store.ping()).await,
-            None => Ok(()),
+            None => Err(not_prepared()),
         }
     }
 
@@ -155,7 +152,7 @@ impl Pool {
         if self.0.ready.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(PoolError::Store(StoreError::Away("the store is not prepared yet".into())))
+        Err(not_prepared())
     }
 
     /// Waits for the store until the time limit.
@@ -262,4 +259,8 @@ impl Pool {
     pub async fn stats(&self) -> Result<PoolStats, PoolError> {
         self.recent_stats(self.deadline(), |_| true).await
     }
+}
+
+fn not_prepared() -> PoolError {
+    PoolError::Store(StoreError::Away("the store is not prepared yet".into()))
 }
