@@ -77,3 +77,16 @@ pub(super) fn live_entry(field: &str, value: &str) -> Document {
         ]}}},
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_listed_as_long_as_their_ranges_are_merged_in_order() {
+        let counts = |uses_per_key| usable(uses_per_key, true).get_document("usage_count").expect("counts").clone();
+        assert_eq!(counts(2), doc! {"$in": [0i64, 1i64]});
+        assert_eq!(counts(200).get_array("$in").expect("listed").len(), 200);
+        assert_eq!(counts(201), doc! {"$gte": 0, "$lt": 201i64});
+    }
+}
