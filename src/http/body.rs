@@ -8,6 +8,8 @@ use warp::http::header::CONTENT_TYPE;
 use warp::{Filter, Rejection};
 
 use super::problem::{Code, Problem};
+use crate::domain::KeyRef;
+use crate::wire::keys::KeyRefBody;
 
 /// A JSON body of at most `limit` bytes, unread; empty where there is none.
 pub(super) fn json(limit: usize) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Clone {
@@ -69,5 +71,16 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<
             (line, column) => format!(" (line {line}, column {column})"),
         };
         Problem::invalid(format!("the body is not what this route takes{place}: send {expected}"))
+    })
+}
+
+/// The key that a body names.
+pub(super) fn key_ref(body: &[u8]) -> Result<KeyRef, Problem> {
+    let body: KeyRefBody = parse(body, KeyRefBody::EXPECTED)?;
+    body.key_ref().ok_or_else(|| {
+        Problem::invalid(format!(
+            "send {}: one of the two; an api_key is 1 to 4096 visible ASCII characters, an id 24 lower-case hexadecimal digits",
+            KeyRefBody::EXPECTED
+        ))
     })
 }

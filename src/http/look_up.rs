@@ -5,7 +5,6 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::increment_usage::key_ref;
 use super::problem::{Answer, Problem};
 use super::reply;
 use super::{Limits, body};
@@ -22,7 +21,7 @@ pub(super) fn route(pools: Pools, limits: Limits) -> BoxedFilter<(Response,)> {
 }
 
 async fn look_up(pools: Pools, pool: String, body: Result<Bytes, Problem>) -> Answer {
-    let key = key_ref(&body?)?;
+    let key = body::key_ref(&body?)?;
     let pool = pools.get(&pool)?;
     let seen = pool.look_up(&key).await?;
     Ok(reply::ok(&KeyReply::of_one(pool.policy(), &seen)))

@@ -18,7 +18,7 @@ pub use error::PoolError;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 
-use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp, UsageCount};
 use crate::store::{Added, FoundKey, Incremented, Seen, Settled, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
@@ -115,6 +115,17 @@ impl Pools {
     }
 }
 
+/// A key of which one use more was counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The key.
+    pub id: KeyId,
+    /// The count afterwards.
+    pub usage_count: UsageCount,
+    /// The stamp of this count.
+    pub last_used: Timestamp,
+}
+
 /// One pool. A cheap handle.
 #[derive(Clone)]
 pub struct Pool(Arc<PoolInner>);
@@ -202,12 +213,12 @@ impl Pool {
     /// # Errors
     /// [`PoolError::UnknownKey`]; [`PoolError::InvalidKey`] where the count is no number, and nothing was changed;
     /// [`PoolError::MaybeCounted`] where the answer was lost.
-    pub async fn increment_usage(&self, key: &KeyRef) -> Result<Incremented, PoolError> {
+    pub async fn increment_usage(&self, key: &KeyRef) -> Result<Counted, PoolError> {
         let counted = self.within_limit(self.store().increment_usage(self.policy(), key)).await;
         match counted.map_err(PoolError::maybe_counted)? {
             Incremented::UnknownKey => Err(PoolError::UnknownKey),
             Incremented::InvalidKey => Err(PoolError::InvalidKey),
-            counted => Ok(counted),
+            Incremented::Counted { id, usage_count, last_used } => Ok(Counted { id, usage_count, last_used }),
         }
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Transaction;
 
+use self::schema::OpenError;
 use self::worker::Worker;
 use super::{
     Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store, StoreError, Taken,
@@ -51,8 +52,8 @@ impl SqliteStore {
             let (writing, reading) = (schema::open(&file, patience)?, schema::open(&file, patience)?);
             // Its thread waits for other processes itself.
             writing.busy_timeout(Duration::ZERO)?;
-            let writer = Worker::start("keylend-writer", writing, patience);
-            let reader = Worker::start("keylend-reader", reading, patience);
+            let writer = Worker::start("keylend-writer", writing, patience).map_err(OpenError::Thread)?;
+            let reader = Worker::start("keylend-reader", reading, patience).map_err(OpenError::Thread)?;
             Ok(Self { path: file, writer, reader })
         })
         .await

@@ -82,6 +82,7 @@ enum Found {
 #[derive(Debug)]
 pub(super) enum OpenError {
     Create(std::io::Error),
+    Thread(std::io::Error),
     Foreign,
     Newer(i32),
     Sqlite(rusqlite::Error),
@@ -112,6 +113,7 @@ pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
         OpenError::Create(error) => StoreError::Unusable(format!(
             "{file} cannot be opened ({error}): see to its folder and rights, or {advice}"
         )),
+        OpenError::Thread(error) => StoreError::Away(Box::new(error)),
         OpenError::Foreign => StoreError::Unusable(format!("{file} is another program's database: {advice}")),
         OpenError::Newer(version) => StoreError::Unusable(format!(
             "{file} was made by a newer keylend (version {version} of the tables): run that one, or {advice}"

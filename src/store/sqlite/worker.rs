@@ -40,18 +40,15 @@ struct Line {
 }
 
 impl Worker {
-    pub(super) fn start(name: &str, connection: Connection, patience: Duration) -> Self {
+    pub(super) fn start(name: &str, connection: Connection, patience: Duration) -> std::io::Result<Self> {
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                let mut state = Line { connection, patience, written: Instant::now(), version: 0, alone_for: 0 };
-                while let Some(job) = line.blocking_recv() {
-                    job(&mut state);
-                }
-            })
-            .expect("a thread can be started while the process starts");
-        Self { jobs }
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut state = Line { connection, patience, written: Instant::now(), version: 0, alone_for: 0 };
+            while let Some(job) = line.blocking_recv() {
+                job(&mut state);
+            }
+        })?;
+        Ok(Self { jobs })
     }
 
     /// Does `step` in an immediate transaction: no other writer comes between what it reads and what it writes.
