@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keylend::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use keylend::domain::{
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+};
 use keylend::store::{
-    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
+    Seen, Settled, Store, StoreError, Taken,
 };
 use serde_json::json;
 
@@ -100,15 +103,51 @@ impl Store for Witness {
         self.store.take(pool, uses).await
     }
 
-    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
-        self.store.add(pool, secrets).await
+    async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
+        self.store.add(pool, keys).await
     }
 
-    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
-        self.store.list(pool, after, limit).await
+    async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
+        self.store.list(pool, page).await
+    }
+
+    async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        self.store.show(pool, id).await
+    }
+
+    async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
+        self.store.change(pool, id, change).await
+    }
+
+    async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
+        self.store.remove(pool, id).await
+    }
+
+    async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        self.store.reset(pool, ids).await
+    }
+
+    async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
+        self.store.find_lease(pool, lease).await
+    }
+
+    async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+        self.store.find_same(pool, request).await
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
         self.store.stats(pool, uses_per_key).await
+    }
+
+    async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
+        self.store.record_policy(pool).await
+    }
+
+    async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
+        self.store.examine(pool, listed).await
+    }
+
+    async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
+        self.store.databases().await
     }
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::{Failure, output, store};
 use crate::config::Settings;
-use crate::domain::{Key, KeyRef, Policy, Secret, Timestamp};
+use crate::domain::{Key, KeyRecord, KeyRef, Policy, Secret, Timestamp};
 use crate::pool::import::{Import, Summary, Verdict};
 use crate::pool::{Pool, PoolError};
+use crate::store::Page;
 use crate::wire::keys::{AddedReply, KeyReply};
 
 /// How many keys are read from the store at a time.
@@ -157,11 +158,11 @@ async fn list(settings: &Settings, arguments: ListArguments) -> Result<(), Failu
     let mut after = None;
     let mut found = false;
     loop {
-        let page = pool.list(after, PAGE).await?;
+        let page = pool.list(Page { after, limit: PAGE, state: None }).await?;
         let Some(last) = page.value.last() else { break };
-        after = Some(last.id);
+        after = Some(last.place());
         found = true;
-        for key in &page.value {
+        for KeyRecord { key, .. } in &page.value {
             if arguments.pool.json {
                 output::print_json(&ListedKey::new(pool.policy(), key, page.now))?;
             } else {

@@ -117,6 +117,14 @@ pub enum DisabledReason {
 }
 
 impl DisabledReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Exhausted, Self::Operator, Self::RemovedFromFile];
+
+    /// The reason of this word; None for another text.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The stored and shown word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -210,14 +218,10 @@ mod tests {
 
     #[test]
     fn reasons_are_stored_by_the_words_of_the_document() {
-        let words = [
-            DisabledReason::Rejected,
-            DisabledReason::Exhausted,
-            DisabledReason::Operator,
-            DisabledReason::RemovedFromFile,
-        ]
-        .map(DisabledReason::as_str);
+        let words = DisabledReason::ALL.map(DisabledReason::as_str);
         assert_eq!(words, ["rejected", "exhausted", "operator", "removed_from_file"]);
+        assert_eq!(DisabledReason::of_word("operator"), Some(DisabledReason::Operator));
+        assert_eq!(DisabledReason::of_word("Operator"), None);
     }
 
     proptest! {

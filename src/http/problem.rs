@@ -121,6 +121,9 @@ impl From<PoolError> for Problem {
                 Code::InvalidKey,
                 "the key's usage_count is no number that can be counted on; nothing was changed: correct it in the store",
             ),
+            PoolError::KnownSecret => Self::invalid(
+                "another key of the pool has this api_key; nothing was changed: give another one, or remove that key first",
+            ),
             PoolError::LeaseGone => Self::new(
                 Code::LeaseGone,
                 "the lease was settled before or has lapsed; nothing was changed. A use that was reported, or lapsed, is settled already: do not retry",
@@ -235,6 +238,7 @@ mod tests {
             (PoolError::UnknownPool { known: "stability".into() }, "unknown_pool", 404, None),
             (PoolError::UnknownKey, "unknown_key", 404, None),
             (PoolError::InvalidKey, "invalid_key", 409, None),
+            (PoolError::KnownSecret, "invalid_request", 400, None),
             (PoolError::LeaseGone, "lease_gone", 410, None),
             (PoolError::Overloaded, "overloaded", 503, Some("1")),
             (none(stats(&[(State::Spent, 5)], None)), "no_usable_key", 503, None),

@@ -18,6 +18,9 @@ pub enum PoolError {
     /// The key's stored count is no number that can be counted on.
     #[error("the key's usage_count is no number")]
     InvalidKey,
+    /// Another key of the pool has the new secret; nothing was changed.
+    #[error("another key of the pool has this api_key")]
+    KnownSecret,
     /// The lease was settled or has lapsed.
     #[error("the lease is gone")]
     LeaseGone,

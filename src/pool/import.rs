@@ -1,8 +1,8 @@
 //! Import: keys from text, one per line, with a verdict for each line that was not added.
 
 use super::{Pool, PoolError};
-use crate::domain::Secret;
 use crate::domain::secret::{InvalidSecret, MAX_LEN};
+use crate::domain::{NewKey, Secret};
 use crate::store::Added;
 
 /// How many verdicts an answer lists.
@@ -51,7 +51,7 @@ pub struct Summary {
 pub struct Import<'a> {
     pool: &'a Pool,
     summary: Summary,
-    batch: Vec<(u64, Secret)>,
+    batch: Vec<(u64, NewKey)>,
     /// The line so far, without the spaces before it and never much longer than the longest secret.
     line: Vec<u8>,
     /// There was more to the line than fits.
@@ -134,7 +134,7 @@ impl<'a> Import<'a> {
 
     fn judge(&mut self, secret: Result<Secret, InvalidSecret>) {
         match secret {
-            Ok(secret) => self.batch.push((self.number, secret)),
+            Ok(secret) => self.batch.push((self.number, NewKey::fresh(secret))),
             Err(reason) => {
                 self.summary.invalid += 1;
                 self.tell(self.number, Verdict::Invalid(reason));
@@ -144,11 +144,11 @@ impl<'a> Import<'a> {
     }
 
     async fn flush(&mut self) -> Result<(), PoolError> {
-        let (numbers, secrets): (Vec<u64>, Vec<Secret>) = std::mem::take(&mut self.batch).into_iter().unzip();
-        if secrets.is_empty() {
+        let (numbers, keys): (Vec<u64>, Vec<NewKey>) = std::mem::take(&mut self.batch).into_iter().unzip();
+        if keys.is_empty() {
             return Ok(());
         }
-        for (number, added) in numbers.into_iter().zip(self.pool.add(&secrets).await?) {
+        for (number, added) in numbers.into_iter().zip(self.pool.add(&keys).await?.verdicts) {
             match added {
                 Added::New(_) => self.summary.added += 1,
                 Added::Known => {

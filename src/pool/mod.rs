@@ -18,12 +18,23 @@ pub use error::PoolError;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 
-use crate::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp, UsageCount};
-use crate::store::{Added, FoundKey, Incremented, Seen, Settled, Store, StoreError};
+use crate::domain::{
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+    UsageCount,
+};
+use crate::store::{
+    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, Page, Seen, Settled, Store, StoreError,
+};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
 /// their time, and the server goes on with them.
 const PREPARING: Duration = Duration::from_secs(60);
+
+/// The longest that looking through a whole pool takes.
+const EXAMINING: Duration = Duration::from_secs(300);
+
+/// How many keys are reset in one step.
+const RESET_AT_ONCE: u32 = 1000;
 
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
@@ -106,6 +117,29 @@ impl Pools {
             Some(pool) => pool.within_limit(self.store.ping()).await,
             None => Err(not_prepared()),
         }
+    }
+
+    /// The databases that the store can see; none for the embedded one.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn databases(&self) -> Result<Vec<DatabaseFound>, PoolError> {
+        let found = timeout(EXAMINING, self.store.databases()).await;
+        let found = found.unwrap_or_else(|_| Err(StoreError::Away("it took too long to list the databases".into())));
+        found.map_err(PoolError::Store)
+    }
+
+    /// Records the policies as those that instances lend by. Answers what an operator should know: which of them
+    /// were other ones.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn record_policies(&self) -> Result<Vec<String>, PoolError> {
+        let mut notices = Vec::new();
+        for pool in self.all() {
+            notices.extend(pool.within_limit(self.store.record_policy(pool.policy())).await?);
+        }
+        Ok(notices)
     }
 
     /// Waits until every lease that could not be answered is given back, at most `limit` long.
@@ -246,21 +280,95 @@ impl Pool {
         self.within_limit(self.store().renew(self.policy(), lease, ttl)).await?.ok_or(PoolError::LeaseGone)
     }
 
-    /// Adds keys in this order; one answer per secret.
+    /// Adds keys in this order.
     ///
     /// # Errors
     /// Where the store does not answer: some may have been added. The same ones can be added again, for what the pool
     /// has is known.
-    pub async fn add(&self, secrets: &[Secret]) -> Result<Vec<Added>, PoolError> {
-        self.within_limit(self.store().add(self.policy(), secrets)).await
+    pub async fn add(&self, keys: &[NewKey]) -> Result<AddedKeys, PoolError> {
+        self.within_limit(self.store().add(self.policy(), keys)).await
     }
 
-    /// Up to `limit` keys with ids after `after` (None = from the first), by id.
+    /// A part of the pool's keys, in the order of their places: by id, in an `in_order` pool as they were added.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn list(&self, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, PoolError> {
-        self.within_limit(self.store().list(self.policy(), after, limit)).await
+    pub async fn list(&self, page: Page) -> Result<Seen<Vec<KeyRecord>>, PoolError> {
+        self.within_limit(self.store().list(self.policy(), page)).await
+    }
+
+    /// One key with all that is stored of it.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownKey`].
+    pub async fn show(&self, id: KeyId) -> Result<Seen<KeyRecord>, PoolError> {
+        self.within_limit(self.store().show(self.policy(), id)).await?.ok_or(PoolError::UnknownKey)
+    }
+
+    /// Changes a key as an operator wants it, and answers it as it is then.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownKey`]; [`PoolError::KnownSecret`] where another key has the new secret: nothing was changed.
+    pub async fn change(&self, id: KeyId, change: &KeyChange) -> Result<Seen<KeyRecord>, PoolError> {
+        match self.within_limit(self.store().change(self.policy(), id, change)).await? {
+            Changed::Changed(key) => Ok(*key),
+            Changed::UnknownKey => Err(PoolError::UnknownKey),
+            Changed::KnownSecret => Err(PoolError::KnownSecret),
+        }
+    }
+
+    /// Takes a key out of the pool; reports of its leases are answered that they are gone.
+    ///
+    /// # Errors
+    /// [`PoolError::UnknownKey`].
+    pub async fn remove(&self, id: KeyId) -> Result<(), PoolError> {
+        match self.within_limit(self.store().remove(self.policy(), id)).await? {
+            true => Ok(()),
+            false => Err(PoolError::UnknownKey),
+        }
+    }
+
+    /// Sets the counts of these keys to 0. Answers those that are there.
+    ///
+    /// # Errors
+    /// Where the store does not answer: it can be repeated.
+    pub async fn reset(&self, ids: &[KeyId]) -> Result<Vec<KeyId>, PoolError> {
+        self.within_limit(self.store().reset(self.policy(), ids)).await
+    }
+
+    /// Sets the counts of all keys to 0, part by part. Answers how many there were.
+    ///
+    /// # Errors
+    /// Where the store does not answer: some are reset, and it can be repeated.
+    pub async fn reset_all(&self) -> Result<u64, PoolError> {
+        let mut after = None;
+        let mut count = 0;
+        loop {
+            let part = self.list(Page { after, limit: RESET_AT_ONCE, state: None }).await?.value;
+            let Some(last) = part.last() else { return Ok(count) };
+            after = Some(last.place());
+            let ids: Vec<KeyId> = part.iter().map(|record| record.key.id).collect();
+            count += self.reset(&ids).await?.len() as u64;
+        }
+    }
+
+    /// An open lease as operators see it.
+    ///
+    /// # Errors
+    /// [`PoolError::LeaseGone`] where it was settled or has lapsed.
+    pub async fn find_lease(&self, lease: &LeaseId) -> Result<OpenLease, PoolError> {
+        self.within_limit(self.store().find_lease(self.policy(), lease)).await?.ok_or(PoolError::LeaseGone)
+    }
+
+    /// What the pool's collection or table holds; of invalid documents and of duplicates the first `listed`. Asked of
+    /// a store that was never prepared, too.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn examine(&self, listed: u32) -> Result<Examination, PoolError> {
+        let examined = timeout(EXAMINING, self.store().examine(self.policy(), listed)).await;
+        let examined = examined.unwrap_or_else(|_| Err(StoreError::Away("it took too long to look through it".into())));
+        examined.map_err(PoolError::Store)
     }
 
     /// The pool at this moment, or as it was a moment ago: computed once for all who ask together.

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 pub use error::StoreError;
 
 use crate::domain::{
-    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, State, Timestamp,
-    UsageCount,
+    EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Place, Policy,
+    PoolStats, Report, Secret, State, Timestamp, UsageCount,
 };
 
 /// A key that `find_usable_key` chose.
@@ -122,13 +122,88 @@ pub struct Seen<T> {
     pub now: Timestamp,
 }
 
-/// What became of one secret that was added.
+/// What became of one key that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// A new key with this id.
     New(KeyId),
-    /// The pool has it already, or had it earlier in the same call. It was left as it is.
+    /// The pool has its secret or its id already, or had it earlier in the same call. It was left as it is.
     Known,
+}
+
+/// What became of the keys that were added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedKeys {
+    /// One verdict per key, in the same order.
+    pub verdicts: Vec<Added>,
+    /// False where nothing in the store keeps a secret unique, for older duplicates are in the way: a twin was looked
+    /// for before, but another program could have added one at the same moment.
+    pub race_proof: bool,
+}
+
+/// Which part of a pool's keys is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Goes on after this place; None = from the first.
+    pub after: Option<Place>,
+    /// At most so many keys.
+    pub limit: u32,
+    /// Only keys in this state; None = all.
+    pub state: Option<State>,
+}
+
+/// What became of a key that an operator changed.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// It was changed; this is the key afterwards.
+    Changed(Box<Seen<KeyRecord>>),
+    /// There is no such key.
+    UnknownKey,
+    /// Another key of the pool has the new secret; nothing was changed.
+    KnownSecret,
+}
+
+/// A document or row that cannot be understood as a key, for the person who must see to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidKey {
+    /// What names it: its id, or a description of an id of another type.
+    pub id: String,
+    /// What is wrong with it, without its values: `api_key is missing`, `usage_count is text`, ..
+    pub reasons: Vec<String>,
+}
+
+/// What a pool's collection or table holds, as `keylend check` tells it. Nothing is changed for it.
+#[derive(Clone, Debug, Default)]
+pub struct Examination {
+    /// Whether the collection or table is there.
+    pub exists: bool,
+    /// All documents or rows.
+    pub documents: u64,
+    /// Documents that still hold credits, with or without a count.
+    pub with_credits: u64,
+    /// Of those, the ones without a count: not lent before they are migrated.
+    pub needs_migration: u64,
+    /// Documents that cannot be understood as keys.
+    pub invalid: u64,
+    /// The first of them.
+    pub invalid_keys: Vec<InvalidKey>,
+    /// Secrets that more than one document holds.
+    pub duplicates: u64,
+    /// The ids that share one secret, for the first of them.
+    pub duplicate_ids: Vec<Vec<String>>,
+    /// keylend's indexes that are not there (yet).
+    pub missing_indexes: Vec<String>,
+}
+
+/// A database that the store can see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseFound {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one in use.
+    pub in_use: bool,
+    /// Its collections with about how many documents each holds.
+    pub collections: Vec<(String, u64)>,
 }
 
 /// A store of keys.
@@ -182,12 +257,42 @@ pub trait Store: Send + Sync {
     /// Picks a usable key and counts up to `uses` uses of it, as many as are left. None = no key is usable.
     async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError>;
 
-    /// Adds keys, in this order. One answer per secret, in the same order.
-    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError>;
+    /// Adds keys, in this order.
+    async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError>;
 
-    /// Reads up to `limit` keys with ids after `after` (None = from the first), by id.
-    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError>;
+    /// Reads a part of the pool's keys, in the order of their places.
+    async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError>;
+
+    /// Reads one key with all that is stored of it; None = there is no such key.
+    async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError>;
+
+    /// Changes one key as an operator wants it.
+    async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError>;
+
+    /// Takes a key out of the pool, its leases with it. False = there is no such key.
+    async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError>;
+
+    /// Sets the counts of these keys to 0, whatever they were, and stamps them. Answers those that are there.
+    /// Their open leases stay.
+    async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
+
+    /// Reads an open lease that has not lapsed; None = it is gone.
+    async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError>;
+
+    /// The open lease that the same request got before, from here on the lease of both; None = there is none.
+    async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError>;
 
     /// Counts the pool, its keys giving `uses_per_key` uses each.
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError>;
+
+    /// Records the pool's policy as the one that instances lend by. Where another one was recorded before, answers
+    /// what an operator should know: both, in one sentence.
+    async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError>;
+
+    /// What the pool's collection or table holds; of invalid documents and of duplicates the first `listed`. Changes
+    /// nothing, makes nothing.
+    async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError>;
+
+    /// The databases that can be seen, the one in use among them; for the embedded store none.
+    async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError>;
 }

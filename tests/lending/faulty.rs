@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keylend::domain::{Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use keylend::domain::{
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+};
 use keylend::store::sqlite::SqliteStore;
 use keylend::store::{
-    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
+    Seen, Settled, Store, StoreError, Taken,
 };
 use tokio::sync::{Notify, watch};
 
@@ -142,18 +145,63 @@ impl Store for Faulty {
         self.inner.take(pool, uses).await
     }
 
-    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
+    async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         self.gate().await;
-        self.inner.add(pool, secrets).await
+        self.inner.add(pool, keys).await
     }
 
-    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+    async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         self.gate().await;
-        self.inner.list(pool, after, limit).await
+        self.inner.list(pool, page).await
+    }
+
+    async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        self.gate().await;
+        self.inner.show(pool, id).await
+    }
+
+    async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
+        self.gate().await;
+        self.inner.change(pool, id, change).await
+    }
+
+    async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
+        self.gate().await;
+        self.inner.remove(pool, id).await
+    }
+
+    async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        self.gate().await;
+        self.inner.reset(pool, ids).await
+    }
+
+    async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
+        self.gate().await;
+        self.inner.find_lease(pool, lease).await
+    }
+
+    async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+        self.gate().await;
+        self.inner.find_same(pool, request).await
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
         self.gate().await;
         self.inner.stats(pool, uses_per_key).await
+    }
+
+    async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
+        self.gate().await;
+        self.inner.record_policy(pool).await
+    }
+
+    async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
+        self.gate().await;
+        self.inner.examine(pool, listed).await
+    }
+
+    async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
+        self.gate().await;
+        self.inner.databases().await
     }
 }

@@ -4,26 +4,26 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
 use mongodb::options::ReturnDocument;
 
-use super::{Added, META, MongoStore, error, expression};
-use crate::domain::{KeyId, Picks, Policy, Secret};
-use crate::store::StoreError;
+use super::{AddedKeys, META, MongoStore, error, expression};
+use crate::domain::{KeyId, NewKey, Picks, Policy};
+use crate::store::{Added, StoreError};
 
 /// The code of a duplicate in a unique index.
 const DUPLICATE_KEY: i32 = 11000;
 
-pub(super) async fn add(store: &MongoStore, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
-    if secrets.is_empty() {
-        return Ok(Vec::new());
+pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
+    if keys.is_empty() {
+        return Ok(AddedKeys { verdicts: Vec::new(), race_proof: true });
     }
     let now = store.now().await?;
     let first = match pool.picks {
         Picks::LeastRecentlyUsed => None,
-        Picks::InOrder => Some(reserve_places(store, pool, secrets.len()).await?),
+        Picks::InOrder => Some(reserve_places(store, pool, keys.len()).await?),
     };
-    let ids: Vec<ObjectId> = secrets.iter().map(|_| ObjectId::new()).collect();
-    let documents = secrets.iter().zip(&ids).zip(0..).map(|((secret, id), place)| {
+    let ids: Vec<ObjectId> = keys.iter().map(|_| ObjectId::new()).collect();
+    let documents = keys.iter().zip(&ids).zip(0..).map(|((key, id), place)| {
         let mut document = doc! {
-            "_id": id, "api_key": secret.expose(), "usage_count": 0, "last_used": Bson::Null, "is_active": true,
+            "_id": id, "api_key": key.secret.expose(), "usage_count": 0, "last_used": Bson::Null, "is_active": true,
             "added_at": expression::date(now),
         };
         if let Some(first) = first {
@@ -34,7 +34,7 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, secrets: &[Secret]) -
     let documents: Vec<Document> = documents.collect();
     let mut added: Vec<Added> = ids.iter().map(|id| Added::New(KeyId::from_bytes(id.bytes()))).collect();
     match store.keys(pool).clone_with_type::<Document>().insert_many(documents).ordered(false).await {
-        Ok(_) => Ok(added),
+        Ok(_) => Ok(AddedKeys { verdicts: added, race_proof: true }),
         Err(error) => {
             let only_known = match *error.kind {
                 ErrorKind::InsertMany(ref insert) if insert.write_concern_error.is_none() => {
@@ -48,7 +48,7 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, secrets: &[Secret]) -
                 }
                 _ => false,
             };
-            if only_known { Ok(added) } else { Err(error::of_write(error)) }
+            if only_known { Ok(AddedKeys { verdicts: added, race_proof: true }) } else { Err(error::of_write(error)) }
         }
     }
 }

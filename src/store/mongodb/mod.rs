@@ -31,9 +31,12 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
 
 use super::{
-    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
+    Seen, Settled, Store, StoreError, Taken,
 };
-use crate::domain::{EntryId, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use crate::domain::{
+    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+};
 
 pub use connect::MongoUri;
 
@@ -102,6 +105,10 @@ impl MongoStore {
     }
 }
 
+fn not_built<T>() -> Result<T, StoreError> {
+    Err(StoreError::Refused("not built yet".into()))
+}
+
 #[async_trait]
 impl Store for MongoStore {
     fn describe(&self) -> String {
@@ -156,15 +163,51 @@ impl Store for MongoStore {
         take::take(self, pool, uses).await
     }
 
-    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
-        add::add(self, pool, secrets).await
+    async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
+        add::add(self, pool, keys).await
     }
 
-    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
-        list::list(self, pool, after, limit).await
+    async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
+        list::list(self, pool, page).await
+    }
+
+    async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        not_built()
+    }
+
+    async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
+        not_built()
+    }
+
+    async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
+        not_built()
+    }
+
+    async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        not_built()
+    }
+
+    async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
+        not_built()
+    }
+
+    async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+        not_built()
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
         stats::stats(self, pool, uses_per_key).await
+    }
+
+    async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
+        not_built()
+    }
+
+    async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
+        not_built()
+    }
+
+    async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
+        not_built()
     }
 }

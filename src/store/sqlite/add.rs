@@ -2,28 +2,30 @@
 
 use bson::oid::ObjectId;
 
-use super::{Added, Step};
-use crate::domain::{KeyId, Picks, Policy, Secret};
+use super::{AddedKeys, Step};
+use crate::domain::{KeyId, NewKey, Picks, Policy};
+use crate::store::Added;
 
-pub(super) fn add(step: &Step<'_>, pool: &Policy, secrets: &[Secret]) -> rusqlite::Result<Vec<Added>> {
+pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::Result<AddedKeys> {
     let first = match pool.picks {
         Picks::LeastRecentlyUsed => None,
-        Picks::InOrder => Some(reserve_places(step, pool, secrets.len())?),
+        Picks::InOrder => Some(reserve_places(step, pool, keys.len())?),
     };
     let mut insert = step.tx.prepare_cached(&format!(
         "INSERT INTO \"{}\" (id, api_key, \"order\", added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (api_key) DO NOTHING",
         pool.collection
     ))?;
-    secrets
+    let verdicts: rusqlite::Result<Vec<Added>> = keys
         .iter()
         .zip(0..)
-        .map(|(secret, place)| {
+        .map(|(key, place)| {
             let id = KeyId::from_bytes(ObjectId::new().bytes());
             let order = first.map(|first| first + place);
-            let made = insert.execute((id.to_string(), secret.expose(), order, step.now.as_millis()))?;
+            let made = insert.execute((id.to_string(), key.secret.expose(), order, step.now.as_millis()))?;
             Ok(if made > 0 { Added::New(id) } else { Added::Known })
         })
-        .collect()
+        .collect();
+    Ok(AddedKeys { verdicts: verdicts?, race_proof: true })
 }
 
 /// Takes the next places in the pool's order from its counter; answers the first.

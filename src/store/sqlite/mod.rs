@@ -29,9 +29,12 @@ use rusqlite::Transaction;
 use self::schema::OpenError;
 use self::worker::Worker;
 use super::{
-    Added, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
+    Seen, Settled, Store, StoreError, Taken,
 };
-use crate::domain::{EntryId, Key, KeyId, KeyRef, LeaseId, Policy, PoolStats, Report, Secret, Timestamp};
+use crate::domain::{
+    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+};
 
 /// The embedded store in one file.
 pub struct SqliteStore {
@@ -74,6 +77,10 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         self.reader.read(step).await
     }
+}
+
+fn not_built<T>() -> Result<T, StoreError> {
+    Err(StoreError::Refused("not built yet".into()))
 }
 
 /// One transaction and the instant at which it happens.
@@ -148,18 +155,54 @@ impl Store for SqliteStore {
         self.write(move |step| take::take(step, &pool, uses)).await
     }
 
-    async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Result<Vec<Added>, StoreError> {
-        let (pool, secrets) = (pool.clone(), secrets.to_vec());
-        self.write(move |step| add::add(step, &pool, &secrets)).await
+    async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
+        let (pool, keys) = (pool.clone(), keys.to_vec());
+        self.write(move |step| add::add(step, &pool, &keys)).await
     }
 
-    async fn list(&self, pool: &Policy, after: Option<KeyId>, limit: u32) -> Result<Seen<Vec<Key>>, StoreError> {
+    async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         let pool = pool.clone();
-        self.read(move |step| list::list(step, &pool, after, limit)).await
+        self.read(move |step| list::list(step, &pool, page)).await
+    }
+
+    async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        not_built()
+    }
+
+    async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
+        not_built()
+    }
+
+    async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
+        not_built()
+    }
+
+    async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        not_built()
+    }
+
+    async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
+        not_built()
+    }
+
+    async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+        not_built()
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
         let pool = pool.clone();
         self.read(move |step| stats::stats(step, &pool, uses_per_key)).await
+    }
+
+    async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
+        not_built()
+    }
+
+    async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
+        not_built()
+    }
+
+    async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
+        not_built()
     }
 }

@@ -1,0 +1,168 @@
+//! A key as operators see and make it: besides what lending needs, its leases, its reason, its note.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::key::{DisabledReason, Key, KeyId};
+use super::secret::Secret;
+use super::timestamp::Timestamp;
+
+/// An open lease as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenLease {
+    /// The name of the token that has it; empty without tokens. None where the entry has no text there.
+    pub by: Option<String>,
+    /// When it lapses; None where the entry has no instant there.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key with all that is stored of it. What other programs left in another shape than ours is None.
+#[derive(Clone, Debug)]
+pub struct KeyRecord {
+    /// What lending needs.
+    pub key: Key,
+    /// Its place in an `in_order` pool.
+    pub order: Option<i64>,
+    /// Its open leases, lapsed or not.
+    pub leases: Vec<OpenLease>,
+    /// Why it is disabled.
+    pub disabled_reason: Option<DisabledReason>,
+    /// An operator's own words.
+    pub note: Option<String>,
+    /// When it was added.
+    pub added_at: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    /// Where a list goes on after this key.
+    pub fn place(&self) -> Place {
+        Place { order: self.order, id: self.key.id }
+    }
+}
+
+/// A place in the list of a pool: by id, in an `in_order` pool by `order` and then id. As text `id` or `order.id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// None in a pool without order, and for a key that has none: those come first.
+    pub order: Option<i64>,
+    /// The key.
+    pub id: KeyId,
+}
+
+/// The text is no place in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the cursor is the next_cursor of an answer, as it is")]
+pub struct InvalidPlace;
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.order {
+            Some(order) => write!(f, "{order}.{}", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (order, id) = match text.split_once('.') {
+            Some((order, id)) => (Some(order.parse().map_err(|_| InvalidPlace)?), id),
+            None => (None, text),
+        };
+        Ok(Self { order, id: id.parse().map_err(|_| InvalidPlace)? })
+    }
+}
+
+/// A key to add.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Its secret.
+    pub secret: Secret,
+    /// The id that it had before; None = a new one.
+    pub id: Option<KeyId>,
+    /// Uses counted.
+    pub usage_count: u64,
+    /// When it was last used; None = never.
+    pub last_used: Option<Timestamp>,
+    /// Its switch.
+    pub is_active: bool,
+    /// The end of its rest; None = none.
+    pub resting_until: Option<Timestamp>,
+    /// Why it is disabled.
+    pub disabled_reason: Option<DisabledReason>,
+    /// An operator's own words.
+    pub note: Option<String>,
+    /// When it was added; None = now.
+    pub added_at: Option<Timestamp>,
+}
+
+impl NewKey {
+    /// A fresh key of this secret.
+    pub fn fresh(secret: Secret) -> Self {
+        Self {
+            secret,
+            id: None,
+            usage_count: 0,
+            last_used: None,
+            is_active: true,
+            resting_until: None,
+            disabled_reason: None,
+            note: None,
+            added_at: None,
+        }
+    }
+}
+
+/// What an operator changes of a key; None = left as it is.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// Switches it on, its reason gone; or off, with the reason `operator`.
+    pub is_active: Option<bool>,
+    /// Sets the count.
+    pub usage_count: Option<u64>,
+    /// Ends its rest, or sets one.
+    pub rest: Option<Rest>,
+    /// Writes the note; Some(None) takes it away.
+    pub note: Option<Option<String>>,
+    /// Gives it another secret, with which it starts afresh: count 0 unless given here, rest ended, a report's
+    /// disabling ended, open leases dropped.
+    pub secret: Option<Secret>,
+}
+
+/// What an operator does to the rest of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It ends now.
+    End,
+    /// The key rests so long from now, or longer where it already does.
+    For(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_and_its_text_are_one_to_one() {
+        let id = KeyId::from_bytes([7; 12]);
+        for place in [Place { order: None, id }, Place { order: Some(-3), id }, Place { order: Some(i64::MAX), id }] {
+            assert_eq!(place.to_string().parse(), Ok(place));
+        }
+        for bad in [
+            "",
+            ".",
+            "x",
+            "1.",
+            ".070707070707070707070707",
+            "1.2.070707070707070707070707",
+            "x.070707070707070707070707",
+        ] {
+            assert_eq!(bad.parse::<Place>(), Err(InvalidPlace), "{bad}");
+        }
+    }
+}
