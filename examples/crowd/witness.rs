@@ -107,6 +107,10 @@ impl Store for Witness {
         self.store.add(pool, keys).await
     }
 
+    async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {
+        self.store.known(pool, keys).await
+    }
+
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         self.store.list(pool, page).await
     }

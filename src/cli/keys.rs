@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::{Key, KeyRecord, KeyRef, Policy, Secret, Timestamp};
-use crate::pool::import::{Import, Summary, Verdict};
+use crate::pool::import::{Import, SECRETS, Summary, Verdict};
 use crate::pool::{Pool, PoolError};
 use crate::store::Page;
 use crate::wire::keys::{AddedReply, KeyReply};
@@ -98,12 +98,12 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
 async fn add(settings: &Settings, arguments: AddArguments) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
-    let mut import = Import::new(pool);
+    let mut import = Import::new(pool, SECRETS);
     for key in &arguments.keys {
         if key == "-" {
             read_into(&mut import, io::stdin().lock()).await?;
         } else {
-            import.push_line(key).await?;
+            import.push_secret(key).await?;
         }
     }
     tell(import.finish().await?, arguments.pool.json)
@@ -112,7 +112,7 @@ async fn add(settings: &Settings, arguments: AddArguments) -> Result<(), Failure
 async fn import(settings: &Settings, arguments: ImportArguments) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
-    let mut import = Import::new(pool);
+    let mut import = Import::new(pool, SECRETS);
     if arguments.file.as_os_str() == "-" {
         read_into(&mut import, io::stdin().lock()).await?;
     } else {

@@ -1,10 +1,13 @@
 //! An instant as keylend stores and shows it: UTC, whole milliseconds.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::FormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 const RFC_3339_MILLIS: &[FormatItem<'static>] =
@@ -39,6 +42,21 @@ impl Timestamp {
     /// How long it is from `earlier` to this instant; zero where `earlier` is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    }
+}
+
+/// The text is no instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("an instant is RFC 3339, such as 2026-01-02T03:04:05.678Z")]
+pub struct InvalidTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
+        let millis = instant.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).map(Self).map_err(|_| InvalidTimestamp)
     }
 }
 
@@ -77,6 +95,21 @@ mod tests {
     }
 
     #[test]
+    fn any_rfc_3339_is_understood() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2026-01-02T03:04:05.678Z", 1_767_323_045_678),
+            ("2026-01-02T04:04:05.678999+01:00", 1_767_323_045_678),
+            ("1969-12-31T23:59:59.9999Z", -1),
+        ] {
+            assert_eq!(text.parse(), Ok(Timestamp::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "0", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "now"] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(InvalidTimestamp), "{bad}");
+        }
+    }
+
+    #[test]
     fn arithmetic_stops_at_the_ends() {
         let end = Timestamp::from_millis(i64::MAX);
         assert_eq!(end.plus(Duration::from_secs(1)), end);
@@ -91,6 +124,7 @@ mod tests {
             let step = Duration::from_millis(step);
             prop_assert_eq!(start.plus(step).since(start), step);
             prop_assert_eq!(start.plus(step).as_millis() - start.as_millis(), millis(step));
+            prop_assert_eq!(start.to_string().parse(), Ok(start));
         }
     }
 }

@@ -10,7 +10,7 @@ use warp::{Filter, Reply};
 use super::problem::{Answer, Code, Problem};
 use super::reply;
 use super::{Limits, body};
-use crate::pool::import::Import;
+use crate::pool::import::{Import, SECRETS};
 use crate::pool::{Pool, Pools};
 use crate::wire::keys::{AddKeysBody, AddedReply};
 
@@ -51,9 +51,9 @@ async fn from_json(
     limit: usize,
 ) -> Result<AddedReply, Problem> {
     let body: AddKeysBody = body::parse(&body::collect(stream, limit).await?, AddKeysBody::EXPECTED)?;
-    let mut import = Import::new(pool);
+    let mut import = Import::new(pool, SECRETS);
     for api_key in &body.api_keys {
-        import.push_line(api_key).await?;
+        import.push_secret(api_key).await?;
     }
     Ok(import.finish().await?.into())
 }
@@ -65,7 +65,7 @@ async fn from_text(
     limit: u64,
 ) -> Result<AddedReply, Problem> {
     let mut stream = std::pin::pin!(stream);
-    let mut import = Import::new(pool);
+    let mut import = Import::new(pool, SECRETS);
     let mut read = 0;
     while let Some(piece) = stream.next().await {
         let mut piece = piece.map_err(|_| body::cut_short())?;

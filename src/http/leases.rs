@@ -34,6 +34,7 @@ async fn make_lease(pools: Pools, pool: String, headers: HeaderMap, body: Result
         ttl: body.ttl().map_err(|error| Problem::invalid(error.to_string()))?,
         by: String::new(),
         idempotency_key: idempotency_key(&headers)?,
+        wait: None,
     };
     let lent = pools.get(&pool)?.lease(ask).await?;
     let status = if lent.is_new() { StatusCode::CREATED } else { StatusCode::OK };

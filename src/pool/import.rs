@@ -1,8 +1,13 @@
 //! Import: keys from text, one per line, with a verdict for each line that was not added.
 
+use std::collections::HashSet;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
 use super::{Pool, PoolError};
 use crate::domain::secret::{InvalidSecret, MAX_LEN};
-use crate::domain::{NewKey, Secret};
+use crate::domain::{NewKey, PoolName, Secret};
 use crate::store::Added;
 
 /// How many verdicts an answer lists.
@@ -14,13 +19,47 @@ const BATCH: usize = 1000;
 /// The byte order mark that some editors put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a line was not added. Its content is never repeated.
+/// What a line of an import says.
+pub enum Line {
+    /// A key to add.
+    Key(Box<NewKey>),
+    /// Nothing that is to be added, such as the last line of an export.
+    Nothing,
+    /// No key.
+    Invalid(InvalidLine),
+}
+
+/// Why a line is no key. Its content is never repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidLine {
+    /// Its text is no secret.
+    Secret(InvalidSecret),
+    /// It is longer than any key that is exported.
+    TooLong,
+    /// It is none of an export's lines; the words say what it should be.
+    NotExported(&'static str),
+    /// It was exported from another pool.
+    OtherPool,
+}
+
+impl fmt::Display for InvalidLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(reason) => write!(f, "{reason}"),
+            Self::TooLong => f.write_str("is longer than an exported key can be"),
+            Self::NotExported(expected) => f.write_str(expected),
+            Self::OtherPool => f.write_str("was exported from another pool"),
+        }
+    }
+}
+
+/// Why a line was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The pool has the key already, or an earlier line did.
     Known,
     /// The line is no key.
-    Invalid(InvalidSecret),
+    Invalid(InvalidLine),
 }
 
 impl Verdict {
@@ -34,7 +73,7 @@ impl Verdict {
 }
 
 /// What became of the lines so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Keys that are new.
     pub added: u64,
@@ -44,25 +83,65 @@ pub struct Summary {
     pub invalid: u64,
     /// The lines not added, counted from 1; the first [`LISTED`].
     pub lines: Vec<(u64, Verdict)>,
+    /// False where another program could have added one of the keys at the same moment: nothing in the store keeps
+    /// them unique.
+    pub race_proof: bool,
+}
+
+/// How a line is read.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// What the line says, without the spaces around it.
+    pub read: fn(&[u8], &PoolName) -> Line,
+    /// The longest line, in bytes.
+    pub longest: usize,
+    /// What a longer one is.
+    pub too_long: InvalidLine,
+}
+
+/// One secret a line.
+pub const SECRETS: Format =
+    Format { read: read_secret, longest: MAX_LEN, too_long: InvalidLine::Secret(InvalidSecret::TooLong) };
+
+fn read_secret(line: &[u8], _: &PoolName) -> Line {
+    let secret = std::str::from_utf8(line).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse);
+    match secret {
+        Ok(secret) => Line::Key(Box::new(NewKey::fresh(secret))),
+        Err(reason) => Line::Invalid(InvalidLine::Secret(reason)),
+    }
 }
 
 /// Reads text piece by piece, in bounded memory, and adds the keys in it. Lines end with LF or CRLF, the last one
 /// with nothing if it likes; spaces around a key, blank lines and a byte order mark are passed over.
 pub struct Import<'a> {
     pool: &'a Pool,
+    format: Format,
     summary: Summary,
     batch: Vec<(u64, NewKey)>,
-    /// The line so far, without the spaces before it and never much longer than the longest secret.
+    /// The line so far, without the spaces before it and never much longer than the longest one.
     line: Vec<u8>,
     /// There was more to the line than fits.
     overflow: bool,
     number: u64,
+    /// What was seen so far, where nothing is added; None where it is.
+    seen: Option<HashSet<[u8; 16]>>,
 }
 
 impl<'a> Import<'a> {
-    /// An import into `pool`.
-    pub fn new(pool: &'a Pool) -> Self {
-        Self { pool, summary: Summary::default(), batch: Vec::new(), line: Vec::new(), overflow: false, number: 1 }
+    /// An import of lines of this format into `pool`.
+    pub fn new(pool: &'a Pool, format: Format) -> Self {
+        let summary = Summary { added: 0, known: 0, invalid: 0, lines: Vec::new(), race_proof: true };
+        Self { pool, format, summary, batch: Vec::new(), line: Vec::new(), overflow: false, number: 1, seen: None }
+    }
+
+    /// The same, but nothing is added: the summary says what would be.
+    pub fn dry_run(self) -> Self {
+        Self { seen: Some(HashSet::new()), ..self }
+    }
+
+    /// What became of the lines so far.
+    pub fn so_far(&self) -> &Summary {
+        &self.summary
     }
 
     /// Takes the next piece of the text.
@@ -83,12 +162,12 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Takes one key that is a line of its own, exactly as it is.
+    /// Takes one secret that is a line of its own, exactly as it is.
     ///
     /// # Errors
     /// As [`Import::push`].
-    pub async fn push_line(&mut self, line: &str) -> Result<(), PoolError> {
-        self.judge(Secret::parse(line));
+    pub async fn push_secret(&mut self, text: &str) -> Result<(), PoolError> {
+        self.judge(read_secret(text.as_bytes(), &self.pool.policy().name));
         if self.batch.len() >= BATCH {
             self.flush().await?;
         }
@@ -103,13 +182,18 @@ impl<'a> Import<'a> {
         self.end_line();
         self.flush().await?;
         self.summary.lines.sort_by_key(|(line, _)| *line);
+        if self.seen.is_none() {
+            let Summary { added, known, invalid, .. } = self.summary;
+            self.pool.0.line.freed();
+            tracing::info!(event = "import_done", pool = %self.pool.policy().name, added, known, invalid, "keys were added");
+        }
         Ok(self.summary)
     }
 
     fn grow(&mut self, piece: &[u8]) {
         let piece = if self.line.is_empty() { piece.trim_ascii_start() } else { piece };
-        // Room for a byte order mark, and for one character more than a secret has.
-        let room = (MAX_LEN + MARK.len() + 1).saturating_sub(self.line.len());
+        // Room for a byte order mark, and for one byte more than the longest line has.
+        let room = (self.format.longest + MARK.len() + 1).saturating_sub(self.line.len());
         let (fits, rest) = piece.split_at(piece.len().min(room));
         self.line.extend_from_slice(fits);
         self.overflow |= !rest.trim_ascii().is_empty();
@@ -123,19 +207,20 @@ impl<'a> Import<'a> {
             _ => &line,
         };
         let line = line.trim_ascii();
-        if overflow {
-            self.judge(Err(InvalidSecret::TooLong));
+        if overflow || line.len() > self.format.longest {
+            self.judge(Line::Invalid(self.format.too_long));
         } else if line.is_empty() {
             self.number += 1;
         } else {
-            self.judge(std::str::from_utf8(line).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse));
+            self.judge((self.format.read)(line, &self.pool.policy().name));
         }
     }
 
-    fn judge(&mut self, secret: Result<Secret, InvalidSecret>) {
-        match secret {
-            Ok(secret) => self.batch.push((self.number, NewKey::fresh(secret))),
-            Err(reason) => {
+    fn judge(&mut self, line: Line) {
+        match line {
+            Line::Key(key) => self.batch.push((self.number, *key)),
+            Line::Nothing => {}
+            Line::Invalid(reason) => {
                 self.summary.invalid += 1;
                 self.tell(self.number, Verdict::Invalid(reason));
             }
@@ -148,13 +233,24 @@ impl<'a> Import<'a> {
         if keys.is_empty() {
             return Ok(());
         }
-        for (number, added) in numbers.into_iter().zip(self.pool.add(&keys).await?.verdicts) {
-            match added {
-                Added::New(_) => self.summary.added += 1,
-                Added::Known => {
-                    self.summary.known += 1;
-                    self.tell(number, Verdict::Known);
-                }
+        let known: Vec<bool> = match &mut self.seen {
+            None => {
+                let added = self.pool.add(&keys).await?;
+                self.summary.race_proof &= added.race_proof;
+                added.verdicts.into_iter().map(|verdict| verdict == Added::Known).collect()
+            }
+            Some(seen) => {
+                let known = self.pool.known(&keys).await?;
+                let again = keys.iter().map(|key| !seen.insert(digest(&key.secret)));
+                known.into_iter().zip(again).map(|(known, again)| known || again).collect()
+            }
+        };
+        for (number, known) in numbers.into_iter().zip(known) {
+            if known {
+                self.summary.known += 1;
+                self.tell(number, Verdict::Known);
+            } else {
+                self.summary.added += 1;
             }
         }
         Ok(())
@@ -165,4 +261,10 @@ impl<'a> Import<'a> {
             self.summary.lines.push((number, verdict));
         }
     }
+}
+
+/// Enough of a secret's digest to tell it from a million others.
+fn digest(secret: &Secret) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(secret.expose()).into();
+    std::array::from_fn(|index| digest[index])
 }

@@ -25,6 +25,8 @@ pub struct Ask {
     pub by: String,
     /// Makes a repeated request the same while its lease is open.
     pub idempotency_key: Option<String>,
+    /// How long to wait for a key where none is usable but one can become free; None = not at all.
+    pub wait: Option<Duration>,
 }
 
 /// A key lent. Dropped without [`Lent::answered`], a new lease is given back as unused.
@@ -69,8 +71,16 @@ impl Pool {
     /// Lends the key that goes first: one use of it is reserved until the lease is reported or lapses.
     ///
     /// # Errors
-    /// [`PoolError::NoUsableKey`] after a look that could have found one.
+    /// [`PoolError::NoUsableKey`] after a look that could have found one; [`PoolError::Overloaded`] where too many wait.
     pub async fn lease(&self, ask: Ask) -> Result<Lent, PoolError> {
+        match ask.wait {
+            Some(wait) => self.lease_within(ask, wait).await,
+            None => self.lease_now(ask).await,
+        }
+    }
+
+    /// Lends, or says that there is no key, without waiting for one.
+    pub(super) async fn lease_now(&self, ask: Ask) -> Result<Lent, PoolError> {
         let deadline = self.deadline();
         let turn = self.turn().await?;
         let (reply, answer) = oneshot::channel();
@@ -101,17 +111,8 @@ impl Pool {
     }
 
     async fn lend(&self, ask: &Ask, deadline: Instant, turn: OwnedMutexGuard<()>) -> Result<Lent, PoolError> {
-        let entry = EntryId::from_bytes(rand::random());
         let policy = self.policy();
-        let request = LeaseRequest {
-            entry,
-            ttl: ask.ttl.unwrap_or(policy.lease_ttl),
-            by: ask.by.clone(),
-            idem: match &ask.idempotency_key {
-                Some(key) => IdempotencyDigest::new(&ask.by, &policy.name, key),
-                None => IdempotencyDigest::none(entry),
-            },
-        };
+        let request = self.request(ask);
         let leased = self
             .look(policy.uses_per_key, deadline, || async {
                 let asked = Instant::now();
@@ -130,12 +131,8 @@ impl Pool {
             other => other?,
         };
         drop(turn);
-        let lent = Lent {
-            lease: LeaseId { pool: policy.name.clone(), key: key.id, entry: key.entry },
-            key,
-            new,
-            unanswered: new.then(|| (self.clone(), request.clone())),
-        };
+        self.tell_handed_out(key.id);
+        let lent = self.lent(key, new.then(|| request.clone()));
         // The instant of asking is before the store's own: what is left of the lease is at least what is left here.
         if new && asked.elapsed() > request.ttl / 2 {
             return Err(PoolError::Store(StoreError::Away(
@@ -143,6 +140,36 @@ impl Pool {
             )));
         }
         Ok(lent)
+    }
+
+    fn request(&self, ask: &Ask) -> LeaseRequest {
+        let entry = EntryId::from_bytes(rand::random());
+        let policy = self.policy();
+        LeaseRequest {
+            entry,
+            ttl: ask.ttl.unwrap_or(policy.lease_ttl),
+            by: ask.by.clone(),
+            idem: match &ask.idempotency_key {
+                Some(key) => IdempotencyDigest::new(&ask.by, &policy.name, key),
+                None => IdempotencyDigest::none(entry),
+            },
+        }
+    }
+
+    /// `new`: the request that made this lease, and gives it back where nobody takes it.
+    fn lent(&self, key: LeasedKey, new: Option<LeaseRequest>) -> Lent {
+        Lent {
+            lease: LeaseId { pool: self.policy().name.clone(), key: key.id, entry: key.entry },
+            key,
+            new: new.is_some(),
+            unanswered: new.map(|request| (self.clone(), request)),
+        }
+    }
+
+    /// The open lease that the same request got before; None = there is none.
+    pub(super) async fn find_same(&self, ask: &Ask) -> Result<Option<Lent>, PoolError> {
+        let same = self.within_limit(self.store().find_same(self.policy(), &self.request(ask))).await;
+        Ok(same.map_err(PoolError::nothing_lent)?.map(|key| self.lent(key, None)))
     }
 
     /// Looks for a key until there is one, or surely none.
@@ -177,6 +204,9 @@ impl Pool {
             };
             let stats = stats.map_err(PoolError::nothing_lent)?;
             if stats.keys.of(State::Usable) == 0 {
+                if uses_per_key == self.policy().uses_per_key {
+                    self.tell_dry(&stats);
+                }
                 return Err(PoolError::NoUsableKey { pool: self.policy().name.clone(), stats: Box::new(stats) });
             }
             let pause = rand::random_range(Duration::from_millis(1)..=LOOK_AGAIN);
@@ -222,6 +252,14 @@ impl Pool {
     /// Gives a lease back, however long the store is away; until it would have lapsed at the latest. True = it was
     /// there.
     async fn give_back(&self, request: &LeaseRequest) -> bool {
+        let there = self.try_give_back(request).await;
+        if there {
+            self.0.line.freed();
+        }
+        there
+    }
+
+    async fn try_give_back(&self, request: &LeaseRequest) -> bool {
         let lapses = Instant::now() + request.ttl + self.0.time_limit;
         let mut pause = BACK_OFF.0;
         loop {

@@ -1,10 +1,13 @@
 //! The pool as its callers see it: lending over a store, with a limit on every wait.
 
 mod error;
+mod events;
+pub mod export;
 pub mod import;
 mod lend;
 mod stats;
 mod sweep;
+mod wait;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +45,7 @@ pub struct Pools {
     pools: Arc<[Pool]>,
     store: Arc<dyn Store>,
     settling: TaskTracker,
+    waiting_room: wait::WaitingRoom,
 }
 
 impl Pools {
@@ -50,6 +54,7 @@ impl Pools {
     /// `time_limit` is the longest that a caller waits for the store.
     pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
         let settling = TaskTracker::new();
+        let waiting_room = wait::WaitingRoom::new();
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
                 policy,
@@ -60,10 +65,13 @@ impl Pools {
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
+                waiting_room: waiting_room.clone(),
+                line: wait::Line::default(),
+                told: events::Told::default(),
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling }
+        Self { pools: pools.collect(), store, settling, waiting_room }
     }
 
     /// The pool of this name.
@@ -142,6 +150,11 @@ impl Pools {
         Ok(notices)
     }
 
+    /// Answers all who wait for a key, now and from now on: the instance stops.
+    pub fn stop_waiting(&self) {
+        self.waiting_room.close();
+    }
+
     /// Waits until every lease that could not be answered is given back, at most `limit` long.
     pub async fn settle(&self, limit: Duration) {
         self.settling.close();
@@ -177,6 +190,9 @@ struct PoolInner {
     unresolved: AtomicBool,
     stats: stats::Recent,
     settling: TaskTracker,
+    waiting_room: wait::WaitingRoom,
+    line: wait::Line,
+    told: events::Told,
 }
 
 impl Pool {
@@ -226,11 +242,13 @@ impl Pool {
         let deadline = self.deadline();
         let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
         let _turn = self.turn().await?;
-        self.look(uses_per_key, deadline, || async {
+        let found = self.look(uses_per_key, deadline, || async {
             let found = self.store().find_usable_key(self.policy(), uses_per_key);
             self.until(deadline, found).await
-        })
-        .await
+        });
+        let found = found.await?;
+        self.tell_handed_out(found.id);
+        Ok(found)
     }
 
     /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.
@@ -269,7 +287,11 @@ impl Pool {
     /// # Errors
     /// [`PoolError::LeaseGone`] where it was settled or has lapsed; nothing was changed.
     pub async fn report(&self, lease: &LeaseId, report: Report) -> Result<Settled, PoolError> {
-        self.within_limit(self.store().report(self.policy(), lease, report)).await?.ok_or(PoolError::LeaseGone)
+        let settled = self.within_limit(self.store().report(self.policy(), lease, report)).await?;
+        let settled = settled.ok_or(PoolError::LeaseGone)?;
+        self.tell_reported(lease, report.outcome(), &settled);
+        self.0.line.freed();
+        Ok(settled)
     }
 
     /// Lets a lease last `ttl` from now, never shorter than it would have.
@@ -287,6 +309,14 @@ impl Pool {
     /// has is known.
     pub async fn add(&self, keys: &[NewKey]) -> Result<AddedKeys, PoolError> {
         self.within_limit(self.store().add(self.policy(), keys)).await
+    }
+
+    /// Which of these keys the pool has already, by secret or id; one answer per key. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn known(&self, keys: &[NewKey]) -> Result<Vec<bool>, PoolError> {
+        self.within_limit(self.store().known(self.policy(), keys)).await
     }
 
     /// A part of the pool's keys, in the order of their places: by id, in an `in_order` pool as they were added.

@@ -260,6 +260,9 @@ pub trait Store: Send + Sync {
     /// Adds keys, in this order.
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError>;
 
+    /// Which of these keys the pool has already, by secret or id: one answer per key. Changes nothing.
+    async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError>;
+
     /// Reads a part of the pool's keys, in the order of their places.
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError>;
 

@@ -150,6 +150,11 @@ impl Store for Faulty {
         self.inner.add(pool, keys).await
     }
 
+    async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {
+        self.gate().await;
+        self.inner.known(pool, keys).await
+    }
+
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         self.gate().await;
         self.inner.list(pool, page).await

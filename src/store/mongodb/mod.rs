@@ -13,6 +13,7 @@ mod filter;
 mod find_usable_key;
 mod increment_usage;
 mod index;
+mod known;
 mod lease;
 mod list;
 mod look_up;
@@ -165,6 +166,10 @@ impl Store for MongoStore {
 
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         add::add(self, pool, keys).await
+    }
+
+    async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {
+        known::known(self, pool, keys).await
     }
 
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {

@@ -7,6 +7,7 @@ mod add;
 mod busy;
 mod find_usable_key;
 mod increment_usage;
+mod known;
 mod lease;
 mod list;
 mod look_up;
@@ -158,6 +159,11 @@ impl Store for SqliteStore {
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         let (pool, keys) = (pool.clone(), keys.to_vec());
         self.write(move |step| add::add(step, &pool, &keys)).await
+    }
+
+    async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {
+        let (pool, keys) = (pool.clone(), keys.to_vec());
+        self.read(move |step| known::known(step, &pool, &keys)).await
     }
 
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {

@@ -1,0 +1,17 @@
+//! known: which keys the pool has already.
+
+use super::Step;
+use crate::domain::{NewKey, Policy};
+
+pub(super) fn known(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::Result<Vec<bool>> {
+    let mut find = step.tx.prepare_cached(&format!(
+        "SELECT EXISTS (SELECT 1 FROM \"{}\" WHERE api_key = ?1 OR id = ?2)",
+        pool.collection
+    ))?;
+    keys.iter()
+        .map(|key| {
+            let id = key.id.map(|id| id.to_string());
+            find.query_row((key.secret.expose(), id), |row| row.get(0))
+        })
+        .collect()
+}
