@@ -1,6 +1,7 @@
 //! HTTP: the routes over the pools. Handlers are thin; what goes wrong becomes a problem in one place.
 
 mod body;
+mod export;
 mod find_usable_key;
 mod health;
 mod increment_usage;

@@ -150,6 +150,11 @@ impl Pools {
         Ok(notices)
     }
 
+    /// How many callers wait for a key, all pools together.
+    pub fn waiting(&self) -> usize {
+        self.waiting_room.occupied()
+    }
+
     /// Answers all who wait for a key, now and from now on: the instance stops.
     pub fn stop_waiting(&self) {
         self.waiting_room.close();

@@ -29,6 +29,10 @@ impl WaitingRoom {
         Self { places: Arc::new(Semaphore::new(WAITERS)), closed: CancellationToken::new() }
     }
 
+    pub(super) fn occupied(&self) -> usize {
+        WAITERS - self.places.available_permits()
+    }
+
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
