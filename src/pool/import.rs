@@ -3,18 +3,24 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use sha2::{Digest, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Pool, PoolError};
 use crate::domain::secret::{InvalidSecret, MAX_LEN};
-use crate::domain::{NewKey, PoolName, Secret};
-use crate::store::Added;
+use crate::domain::{NewKey, Picks, PoolName, Secret};
+use crate::store::{Added, AddedKeys, StoreError};
 
 /// How many verdicts an answer lists.
 pub const LISTED: usize = 1000;
 
 /// How many keys go to the store in one step.
 const BATCH: usize = 1000;
+
+/// How many steps are under way at once, where their order does not matter.
+const AT_ONCE: usize = 4;
 
 /// The byte order mark that some editors put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -123,15 +129,30 @@ pub struct Import<'a> {
     /// There was more to the line than fits.
     overflow: bool,
     number: u64,
+    /// Steps under way, in the order of their lines.
+    adding: FuturesOrdered<Adding>,
     /// What was seen so far, where nothing is added; None where it is.
     seen: Option<HashSet<[u8; 16]>>,
 }
+
+/// A step under way: the numbers of its lines, and what becomes of their keys. Stopped when the import is.
+type Adding = AbortOnDropHandle<(Vec<u64>, Result<AddedKeys, PoolError>)>;
 
 impl<'a> Import<'a> {
     /// An import of lines of this format into `pool`.
     pub fn new(pool: &'a Pool, format: Format) -> Self {
         let summary = Summary { added: 0, known: 0, invalid: 0, lines: Vec::new(), race_proof: true };
-        Self { pool, format, summary, batch: Vec::new(), line: Vec::new(), overflow: false, number: 1, seen: None }
+        Self {
+            pool,
+            format,
+            summary,
+            batch: Vec::new(),
+            line: Vec::new(),
+            overflow: false,
+            number: 1,
+            adding: FuturesOrdered::new(),
+            seen: None,
+        }
     }
 
     /// The same, but nothing is added: the summary says what would be.
@@ -181,6 +202,7 @@ impl<'a> Import<'a> {
     pub async fn finish(mut self) -> Result<Summary, PoolError> {
         self.end_line();
         self.flush().await?;
+        self.wait_for_all_but(0).await?;
         self.summary.lines.sort_by_key(|(line, _)| *line);
         if self.seen.is_none() {
             let Summary { added, known, invalid, .. } = self.summary;
@@ -233,27 +255,48 @@ impl<'a> Import<'a> {
         if keys.is_empty() {
             return Ok(());
         }
-        let known: Vec<bool> = match &mut self.seen {
-            None => {
-                let added = self.pool.add(&keys).await?;
-                self.summary.race_proof &= added.race_proof;
-                added.verdicts.into_iter().map(|verdict| verdict == Added::Known).collect()
+        if let Some(seen) = &mut self.seen {
+            let known = self.pool.known(&keys).await?;
+            let again: Vec<bool> = keys.iter().map(|key| !seen.insert(digest(&key.secret))).collect();
+            for ((number, known), again) in numbers.into_iter().zip(known).zip(again) {
+                self.judged(number, known || again);
             }
-            Some(seen) => {
-                let known = self.pool.known(&keys).await?;
-                let again = keys.iter().map(|key| !seen.insert(digest(&key.secret)));
-                known.into_iter().zip(again).map(|(known, again)| known || again).collect()
-            }
+            return Ok(());
+        }
+        let pool = self.pool.clone();
+        let adding = async move {
+            let added = pool.add(&keys).await;
+            (numbers, added)
         };
-        for (number, known) in numbers.into_iter().zip(known) {
-            if known {
-                self.summary.known += 1;
-                self.tell(number, Verdict::Known);
-            } else {
-                self.summary.added += 1;
+        self.adding.push_back(AbortOnDropHandle::new(tokio::spawn(adding)));
+        // The order of an `in_order` pool is that of the lines; and where nothing keeps a secret unique, steps of the
+        // same import must not pass each other by.
+        let first = self.summary.added + self.summary.known == 0;
+        let in_turn = self.pool.policy().picks == Picks::InOrder || !self.summary.race_proof || first;
+        self.wait_for_all_but(if in_turn { 0 } else { AT_ONCE - 1 }).await
+    }
+
+    async fn wait_for_all_but(&mut self, under_way: usize) -> Result<(), PoolError> {
+        while self.adding.len() > under_way {
+            let Some(added) = self.adding.next().await else { break };
+            let (numbers, added) =
+                added.map_err(|_| PoolError::Store(StoreError::Away("the instance is stopping".into())))?;
+            let added = added?;
+            self.summary.race_proof &= added.race_proof;
+            for (number, verdict) in numbers.into_iter().zip(added.verdicts) {
+                self.judged(number, verdict == Added::Known);
             }
         }
         Ok(())
+    }
+
+    fn judged(&mut self, number: u64, known: bool) {
+        if known {
+            self.summary.known += 1;
+            self.tell(number, Verdict::Known);
+        } else {
+            self.summary.added += 1;
+        }
     }
 
     fn tell(&mut self, number: u64, verdict: Verdict) {

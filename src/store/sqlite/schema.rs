@@ -17,6 +17,14 @@ const APPLICATION_ID: i32 = 0x6b6c_6e64;
 /// The version of the tables that this program knows.
 const VERSION: i32 = 1;
 
+/// How much of the file a connection keeps in memory: 32 MiB, as SQLite says it in KiB. The indexes of a million keys
+/// are written far quicker than with its own 2 MiB.
+const CACHE_KIB: i32 = -32 * 1024;
+
+/// After how many pages of 4 KiB the write-ahead log is written into the file. A page that many steps change is then
+/// written once: four times as many as SQLite's own 1,000 make an import half as long again quicker.
+const CHECKPOINT_PAGES: i32 = 4_000;
+
 /// How many prepared statements a connection keeps.
 const STATEMENTS: usize = 128;
 
@@ -59,6 +67,8 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     // SQLite does not wait by itself where two processes turn a new file over to it at once.
     busy::wait(patience, || connection.pragma_update(None, "journal_mode", "WAL"))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     if found == Found::Ours {
         return Ok(connection);
     }
