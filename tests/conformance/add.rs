@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use keylend::domain::{Key, KeyId, KeyRef, Secret, UsageCount};
 use keylend::store::Added;
 
-use crate::support::{Planted, TestStore, in_order, least_recently_used, secret};
+use crate::support::{Planted, TestStore, fresh, in_order, least_recently_used, secret};
 
 on_both_stores! {
     a_new_key_is_fresh,
@@ -34,7 +34,7 @@ async fn a_new_key_is_fresh(t: &TestStore) {
     for policy in [least_recently_used(4), in_order(4)] {
         let pool = t.pool(policy, &[]).await;
         let secrets = secrets("a", 3);
-        let added = t.store.add(&pool, &secrets).await.unwrap();
+        let added = t.add(&pool, &secrets).await;
         let ids: Vec<KeyId> = added.iter().map(new_id).collect();
         assert!(ids.is_sorted() && ids.len() == 3);
         for (id, secret) in ids.iter().zip(&secrets) {
@@ -63,11 +63,11 @@ async fn a_known_key_is_left_as_it_is_and_told(t: &TestStore) {
         let before = format!("{:?}", t.key(&pool, known.id).await);
         let [first, last] = [secret("sk-first"), secret("sk-last")];
         let all = [first.clone(), secret(&known.secret), last.clone()];
-        let added = t.store.add(&pool, &all).await.unwrap();
+        let added = t.add(&pool, &all).await;
         assert!(matches!(added[..], [Added::New(_), Added::Known, Added::New(_)]), "{added:?}");
         assert_eq!(format!("{:?}", t.key(&pool, known.id).await), before);
         assert_eq!(t.hidden(&pool, known.id).await.order, Some(-1));
-        assert_eq!(t.store.add(&pool, &all).await.unwrap(), [Added::Known; 3]);
+        assert_eq!(t.add(&pool, &all).await, [Added::Known; 3]);
         assert_eq!(t.all(&pool).await.value.len(), 3);
         for (added, secret) in added.iter().zip(&all) {
             let seen = t.store.look_up(&pool, &KeyRef::Secret(secret.clone())).await.unwrap().unwrap();
@@ -79,7 +79,7 @@ async fn a_known_key_is_left_as_it_is_and_told(t: &TestStore) {
 async fn the_same_secret_twice_in_one_call_is_added_once(t: &TestStore) {
     let pool = t.pool(in_order(4), &[]).await;
     let [a, b] = [secret("sk-a"), secret("sk-b")];
-    let added = t.store.add(&pool, &[a.clone(), b.clone(), a.clone(), a, b]).await.unwrap();
+    let added = t.add(&pool, &[a.clone(), b.clone(), a.clone(), a, b]).await;
     assert!(matches!(added[..], [Added::New(_), Added::New(_), Added::Known, Added::Known, Added::Known]), "{added:?}");
     assert_eq!(t.by_place(&pool).await, ["sk-a", "sk-b"]);
 }
@@ -87,7 +87,7 @@ async fn the_same_secret_twice_in_one_call_is_added_once(t: &TestStore) {
 async fn nothing_to_add_is_nothing_added(t: &TestStore) {
     for policy in [least_recently_used(4), in_order(4)] {
         let pool = t.pool(policy, &[]).await;
-        assert_eq!(t.store.add(&pool, &[]).await.unwrap(), []);
+        assert_eq!(t.add(&pool, &[]).await, []);
         assert_eq!(t.all(&pool).await.value.len(), 0);
     }
 }
@@ -95,7 +95,7 @@ async fn nothing_to_add_is_nothing_added(t: &TestStore) {
 async fn the_same_secret_may_be_a_key_of_several_pools(t: &TestStore) {
     let (one, other) = (t.pool(least_recently_used(4), &[]).await, t.pool(in_order(4), &[]).await);
     let secrets = [secret("sk-shared")];
-    let added = [t.store.add(&one, &secrets).await.unwrap()[0], t.store.add(&other, &secrets).await.unwrap()[0]];
+    let added = [t.add(&one, &secrets).await[0], t.add(&other, &secrets).await[0]];
     assert_ne!(new_id(&added[0]), new_id(&added[1]));
     t.lease(&one).await;
     assert_eq!(t.uses(&other, new_id(&added[1])).await, (0, 0));
@@ -106,7 +106,7 @@ async fn ten_thousand_keys_come_in_the_order_of_their_lines(t: &TestStore) {
     let lines = secrets("line", 10_000);
     let mut ids = BTreeSet::new();
     for batch in lines.chunks(1000) {
-        ids.extend(t.store.add(&pool, batch).await.unwrap().iter().map(new_id));
+        ids.extend(t.add(&pool, batch).await.iter().map(new_id));
     }
     assert_eq!(ids.len(), lines.len());
     let expected: Vec<&str> = lines.iter().map(Secret::expose).collect();
@@ -124,7 +124,8 @@ async fn imports_at_once_keep_their_own_order_and_never_share_a_place(t: &TestSt
         let lines = secrets(&format!("{}-", ["a", "b", "c", "d", "e", "f"][n]), 60);
         tokio::spawn(async move {
             for batch in lines.chunks(20) {
-                store.add(&pool, batch).await.unwrap().iter().for_each(|added| _ = new_id(added));
+                let added = store.add(&pool, &fresh(batch)).await.unwrap();
+                added.verdicts.iter().for_each(|added| _ = new_id(added));
             }
             lines
         })
@@ -152,7 +153,7 @@ async fn the_longest_secret_can_be_added_and_found(t: &TestStore) {
     let texts =
         ["~".repeat(4096), format!("{}!", "~".repeat(4095)), "A".to_owned(), "a".to_owned(), "%_\\\"'".to_owned()];
     let secrets = texts.each_ref().map(|text| secret(text));
-    let ids: BTreeSet<KeyId> = t.store.add(&pool, &secrets).await.unwrap().iter().map(new_id).collect();
+    let ids: BTreeSet<KeyId> = t.add(&pool, &secrets).await.iter().map(new_id).collect();
     assert_eq!(ids.len(), 5);
     for secret in secrets {
         let seen = t.store.look_up(&pool, &KeyRef::Secret(secret.clone())).await.unwrap().unwrap();

@@ -1,8 +1,8 @@
 //! list: keys by id, a page at a time.
 
-use keylend::domain::{KeyId, UsageCount};
+use keylend::domain::{KeyId, KeyRecord, Place, UsageCount};
 
-use crate::support::{HOUR, Planted, TestStore, in_order, least_recently_used};
+use crate::support::{HOUR, Planted, TestStore, in_order, least_recently_used, page};
 
 on_both_stores! {
     pages_follow_each_other_by_id,
@@ -18,25 +18,29 @@ async fn pages_follow_each_other_by_id(t: &TestStore) {
     let pool = t.pool(least_recently_used(4), &keys).await;
     let mut after = None;
     for expected in [&ids[..3], &ids[3..6], &ids[6..], &[]] {
-        let page: Vec<KeyId> = t.store.list(&pool, after, 3).await.unwrap().value.iter().map(|key| key.id).collect();
-        assert_eq!(page, expected);
-        after = page.last().copied().or(after);
+        let seen = t.store.list(&pool, page(after, 3)).await.unwrap().value;
+        assert_eq!(seen.iter().map(|record| record.key.id).collect::<Vec<KeyId>>(), expected);
+        after = seen.last().map(KeyRecord::place).or(after);
     }
     // An id that is no key's own has its place too.
-    assert_eq!(t.store.list(&pool, Some(KeyId::from_bytes([0; 12])), 100).await.unwrap().value.len(), 7);
-    assert_eq!(t.store.list(&pool, Some(KeyId::from_bytes([255; 12])), 100).await.unwrap().value.len(), 0);
+    assert_eq!(t.store.list(&pool, page(place([0; 12]), 100)).await.unwrap().value.len(), 7);
+    assert_eq!(t.store.list(&pool, page(place([255; 12]), 100)).await.unwrap().value.len(), 0);
+}
+
+fn place(id: [u8; 12]) -> Option<Place> {
+    Some(Place { order: None, id: KeyId::from_bytes(id) })
 }
 
 async fn an_empty_pool_has_an_empty_list(t: &TestStore) {
     for policy in [least_recently_used(4), in_order(4)] {
         let pool = t.pool(policy, &[]).await;
-        assert!(t.store.list(&pool, None, 10).await.unwrap().value.is_empty());
+        assert!(t.store.list(&pool, page(None, 10)).await.unwrap().value.is_empty());
     }
 }
 
 async fn a_page_of_no_keys_is_empty(t: &TestStore) {
     let pool = t.pool(least_recently_used(4), &[Planted::new()]).await;
-    assert!(t.store.list(&pool, None, 0).await.unwrap().value.is_empty());
+    assert!(t.store.list(&pool, page(None, 0)).await.unwrap().value.is_empty());
 }
 
 async fn every_key_is_listed_as_it_is_stored(t: &TestStore) {

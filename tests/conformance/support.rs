@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bson::{Bson, Document, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use keylend::domain::{
-    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Outcome, Picks, Policy, PoolName, Report, Secret,
-    Timestamp,
+    EntryId, IdempotencyDigest, Key, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Place, Policy,
+    PoolName, Report, Secret, Timestamp,
 };
 use keylend::store::sqlite::SqliteStore;
-use keylend::store::{LeaseAnswer, LeaseRequest, LeasedKey, Seen, Settled, Store};
+use keylend::store::{Added, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Settled, Store};
 use mongodb::Database;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -74,6 +74,16 @@ pub fn name(text: &str) -> PoolName {
 
 pub fn secret(text: &str) -> Secret {
     Secret::parse(text).expect("a secret")
+}
+
+/// So many keys after this place, in whatever state.
+pub fn page(after: Option<Place>, limit: u32) -> Page {
+    Page { after, limit, state: None }
+}
+
+/// Fresh keys of these secrets.
+pub fn fresh(secrets: &[Secret]) -> Vec<NewKey> {
+    secrets.iter().cloned().map(NewKey::fresh).collect()
 }
 
 /// A key as a test wants it in the store.
@@ -276,7 +286,7 @@ impl TestStore {
 
     /// The store's clock.
     pub async fn now(&self, pool: &Policy) -> Timestamp {
-        self.store.list(pool, None, 1).await.unwrap().now
+        self.store.list(pool, page(None, 1)).await.unwrap().now
     }
 
     /// An instant so many milliseconds from now, by the store's clock.
@@ -299,7 +309,20 @@ impl TestStore {
     }
 
     pub async fn all(&self, pool: &Policy) -> Seen<Vec<Key>> {
-        self.store.list(pool, None, 100_000).await.unwrap()
+        let Seen { value, now } = self.records(pool).await;
+        Seen { value: value.into_iter().map(|record| record.key).collect(), now }
+    }
+
+    /// Every key with all that is stored of it.
+    pub async fn records(&self, pool: &Policy) -> Seen<Vec<KeyRecord>> {
+        self.store.list(pool, page(None, 100_000)).await.unwrap()
+    }
+
+    /// Adds fresh keys and tells what became of each.
+    pub async fn add(&self, pool: &Policy, secrets: &[Secret]) -> Vec<Added> {
+        let added = self.store.add(pool, &fresh(secrets)).await.unwrap();
+        assert!(added.race_proof);
+        added.verdicts
     }
 
     /// Finds a key, which must be there.

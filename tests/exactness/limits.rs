@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use keylend::domain::{KeyId, KeyRef, Outcome, Picks, Policy, Report, Secret};
+use keylend::domain::{KeyId, KeyRef, NewKey, Outcome, Picks, Policy, Report, Secret};
 use keylend::pool::{Ask, Pool, PoolError, Pools};
 use keylend::store::FoundKey;
 
@@ -98,7 +98,7 @@ async fn find_usable_key_takes_what_max_uses_lets_in_and_nothing_else(place: Pla
     let pool = &instances[0];
     // One key with one counted and two on lease, then one key each of 0 to 6 counted.
     let mut taken: BTreeMap<KeyId, u64> = BTreeMap::new();
-    pool.add(&[Secret::parse("sk-leased").unwrap()]).await.unwrap();
+    pool.add(&[NewKey::fresh(Secret::parse("sk-leased").unwrap())]).await.unwrap();
     for _ in 0..2 {
         let lent = pool.lease(Ask::default()).await.unwrap();
         taken.insert(lent.lease().key, 3);
@@ -106,7 +106,7 @@ async fn find_usable_key_takes_what_max_uses_lets_in_and_nothing_else(place: Pla
     }
     count(pool, *taken.keys().next().unwrap(), 1).await;
     let fresh: Vec<Secret> = (0..=6).map(|number| Secret::parse(&format!("sk-{number}")).unwrap()).collect();
-    pool.add(&fresh).await.unwrap();
+    pool.add(&fresh.iter().cloned().map(NewKey::fresh).collect::<Vec<_>>()).await.unwrap();
     for (secret, counted) in fresh.into_iter().zip(0..) {
         let id = pool.look_up(&KeyRef::Secret(secret)).await.unwrap().value.id;
         count(pool, id, counted).await;

@@ -6,7 +6,7 @@ mod faulty;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylend::domain::{Picks, Policy, Secret};
+use keylend::domain::{NewKey, Picks, Policy, Secret};
 use keylend::pool::{Ask, Pool, PoolError, Pools};
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
@@ -32,8 +32,8 @@ impl Lending {
         let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
         let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], TIME_LIMIT);
         pools.prepare().await.unwrap();
-        let secrets: Vec<Secret> = (0..keys).map(|key| Secret::parse(&format!("sk-{key}")).unwrap()).collect();
-        store.inner().add(pools.get("once").unwrap().policy(), &secrets).await.unwrap();
+        let keys = (0..keys).map(|key| NewKey::fresh(Secret::parse(&format!("sk-{key}")).unwrap()));
+        store.inner().add(pools.get("once").unwrap().policy(), &keys.collect::<Vec<_>>()).await.unwrap();
         Self { store, pools, _folder: folder }
     }
 

@@ -10,10 +10,11 @@ use futures_util::TryStreamExt;
 use keylend::domain::state::state;
 use keylend::domain::stats::{Gathering, Group};
 use keylend::domain::{
-    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Outcome, Picks, Policy, Report, Secret, State, UsageCount,
+    EntryId, IdempotencyDigest, Key, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Policy, Report, Secret,
+    State, UsageCount,
 };
 use keylend::store::mongodb::MongoStore;
-use keylend::store::{Added, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Store};
+use keylend::store::{Added, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
 use mongodb::error::ErrorKind;
 use mongodb::{Collection, Database};
 
@@ -362,8 +363,8 @@ impl Planting {
 
     async fn keys_are_added_and_found(&self) {
         let before = self.snapshot().await;
-        let secrets = ["sk-good-900", "sk-new"].map(|text| Secret::parse(text).unwrap());
-        let added = self.store.add(&self.pool, &secrets).await.unwrap();
+        let keys = ["sk-good-900", "sk-new"].map(|text| NewKey::fresh(Secret::parse(text).unwrap()));
+        let added = self.store.add(&self.pool, &keys).await.unwrap().verdicts;
         let [Added::Known, Added::New(id)] = added[..] else { panic!("{added:?}") };
         let found = self.store.find_usable_key(&self.pool, USES).await.unwrap().unwrap();
         let usable = self.usable().await;
@@ -374,13 +375,18 @@ impl Planting {
     }
 
     async fn list(&self) -> Vec<Key> {
-        self.store.list(&self.pool, None, 1000).await.unwrap().value
+        self.records().await.value.into_iter().map(|record| record.key).collect()
+    }
+
+    async fn records(&self) -> Seen<Vec<KeyRecord>> {
+        self.store.list(&self.pool, Page { after: None, limit: 1000, state: None }).await.unwrap()
     }
 
     /// What is left of each usable key, by the domain.
     async fn usable(&self) -> BTreeMap<KeyId, u64> {
-        let all = self.store.list(&self.pool, None, 1000).await.unwrap();
-        let usable = all.value.iter().filter(|key| state(key, USES, all.now) == State::Usable);
+        let all = self.records().await;
+        let usable =
+            all.value.iter().map(|record| &record.key).filter(|key| state(key, USES, all.now) == State::Usable);
         usable.map(|key| (key.id, key.left(USES))).collect()
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use ::mongodb::{Collection, Database};
 use bson::{Bson, DateTime, Decimal128, Document, doc, oid::ObjectId};
 use keylend::domain::{
-    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, Outcome, Policy, Report, Secret, State, UsageCount,
+    EntryId, IdempotencyDigest, Key, KeyId, KeyRef, LeaseId, NewKey, Outcome, Policy, Report, Secret, State, UsageCount,
 };
 use keylend::store::mongodb::MongoStore;
-use keylend::store::{Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Store};
+use keylend::store::{Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Store};
 
 use crate::database;
 
@@ -125,7 +125,8 @@ async fn what_the_python_class_leaves_is_lent_counted_listed_and_shown(t: &Share
     let stats = t.store.stats(&t.pool, 4).await.unwrap();
     assert_eq!(State::ALL.map(|state| stats.keys.of(state)), [0, 1, 1, 0, 0, 2]);
     assert_eq!((stats.counted, stats.left, stats.needs_migration), (8, 5, 0));
-    let listed: Vec<KeyId> = t.store.list(&t.pool, None, 9).await.unwrap().value.iter().map(|key| key.id).collect();
+    let all = t.store.list(&t.pool, Page { after: None, limit: 9, state: None }).await.unwrap().value;
+    let listed: Vec<KeyId> = all.iter().map(|record| record.key.id).collect();
     assert_eq!(listed, [used, new, spent, off].map(key_id));
     let found = t.store.find_usable_key(&t.pool, 4).await.unwrap().unwrap();
     assert_eq!((found.id, found.secret.expose(), found.usage_count), (key_id(new), "sk-new", 0));
@@ -163,7 +164,7 @@ async fn counting_and_switching_by_python_keeps_leases_and_fields_of_others(t: &
 }
 
 async fn python_finds_and_counts_what_keylend_leaves(t: &Shared) {
-    t.store.add(&t.pool, &[secret("sk-added")]).await.unwrap();
+    t.store.add(&t.pool, &[NewKey::fresh(secret("sk-added"))]).await.unwrap();
     let leased = t.try_lease().await.unwrap();
     // What the class asks for, and how it sorts.
     let usable = doc! {"usage_count": {"$lte": 3}, "is_active": true};

@@ -7,7 +7,7 @@ pub mod server;
 
 use std::time::Duration;
 
-use keylend::domain::{Policy, Secret};
+use keylend::domain::{NewKey, Policy, Secret};
 
 use crate::place::Place;
 
@@ -28,6 +28,6 @@ pub fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Out
 pub async fn fill(place: &Place, pool: &Policy, count: usize) {
     let store = place.store().await;
     store.prepare(pool).await.unwrap();
-    let secrets: Vec<Secret> = (0..count).map(|number| Secret::parse(&format!("sk-{number}")).unwrap()).collect();
-    store.add(pool, &secrets).await.unwrap();
+    let secrets = (0..count).map(|number| Secret::parse(&format!("sk-{number}")).unwrap());
+    store.add(pool, &secrets.map(NewKey::fresh).collect::<Vec<_>>()).await.unwrap();
 }
