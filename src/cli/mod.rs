@@ -11,8 +11,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Fault, Flags, Settings, Source};
+use crate::config::{Fault, Flags, LogSettings, Purpose, Settings, Source};
 use crate::pool::PoolError;
+use crate::telemetry::{self, Log};
 
 /// What a command ends with when it does not succeed.
 #[derive(Debug)]
@@ -96,20 +97,37 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> Result<(), Failure> {
-    let source = Source::of_process(arguments.flags).map_err(|fault| Failure::Usage(vec![fault]))?;
-    let settings = Settings::read(&source).map_err(Failure::Usage)?;
     let command = arguments.command.unwrap_or(Command::Serve);
-    // What commands say is their output; the log is for the server, and for what goes wrong.
-    let log = if matches!(command, Command::Serve) { settings.log.as_str() } else { "warn" };
-    crate::telemetry::start(log);
+    let serving = matches!(command, Command::Serve);
+    let purpose = if serving { Purpose::Serving } else { Purpose::Command };
+    let settings = Settings::read(Source::of_process(arguments.flags), purpose).map_err(Failure::Usage)?;
+    let log = start_log(&settings.log, serving)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve => serve::serve(&settings).await,
+            Command::Serve => serve::serve(&settings, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome
+}
+
+/// What commands say is their output; the log is for the server, for what operators do where there is a log file, and
+/// for what goes wrong.
+fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
+    let started = match &log.file {
+        Some(file) => telemetry::start(&log.filter, log.format, Some(file)),
+        None => telemetry::start(if serving { &log.filter } else { "warn" }, log.format, None),
+    };
+    match started {
+        // A file that is the server's alone keeps nobody from a command.
+        Err(_) if !serving => Ok(telemetry::start("warn", log.format, None)?),
+        Err(error) => {
+            let advice = format!("the file cannot be opened ({}): see to its folder and rights", error.kind());
+            Err(Failure::Usage(vec![Fault::new("LOG_FILE", advice)]))
+        }
+        Ok(log) => Ok(log),
+    }
 }

@@ -13,6 +13,7 @@ use crate::domain::State;
 use crate::http::{self, Limits};
 use crate::pool::{self, Pools};
 use crate::shutdown;
+use crate::telemetry::Log;
 
 /// How long requests in flight have to end once the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
 /// The first and the longest pause between two tries to reach a store that is not there yet.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-pub(super) async fn serve(settings: &Settings) -> Result<(), Failure> {
+pub(super) async fn serve(settings: &Settings, _log: &Log) -> Result<(), Failure> {
     let listener = listen(settings.listen).await?;
     let pools = store::pools(settings).await?;
     let address = listener.local_addr()?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::config::{Settings, StoreSettings};
-use crate::domain::Policy;
 use crate::pool::Pools;
 use crate::store::mongodb::MongoStore;
 use crate::store::sqlite::SqliteStore;
@@ -20,7 +19,7 @@ pub(super) async fn pools(settings: &Settings) -> Result<Pools, Failure> {
         // A write waits a little less for other processes than its caller waits for it, to tell the reason.
         StoreSettings::Sqlite { path } => Arc::new(SqliteStore::open(path, limit.mul_f64(0.9)).await.map_err(failed)?),
     };
-    Ok(Pools::new(store, Policy::built_in(), limit))
+    Ok(Pools::new(store, settings.pools.clone(), limit))
 }
 
 /// The same, prepared.

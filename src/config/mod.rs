@@ -1,20 +1,45 @@
-//! Settings: read here and nowhere else, from flags, the environment and `.env`, in this order.
+//! Settings: read here and nowhere else, from flags, the environment, `.env` and `keylend.toml`, in this order.
 //!
 //! All faults are found before anything is opened or bound, and told together, each with the way out.
 
+mod file;
+mod pools;
 mod source;
+mod tokens;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use source::{Flags, Source};
+use bytesize::ByteSize;
+pub use source::{Flags, Origin, Source};
 
+use crate::domain::{Policy, Tokens};
 use crate::store::mongodb::MongoUri;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
-/// All that keylend can be told.
+/// All that can be set, by the names of the variables.
+pub const SETTINGS: [&str; 15] = [
+    "MONGODB_URI",
+    "MONGO_URI",
+    "MONGODB_DATABASE",
+    "KEYLEND_DATA",
+    "KEYLEND_STORE_TIMEOUT",
+    "KEYLEND_LISTEN",
+    "FLASK_RUN_PORT",
+    "KEYLEND_TOKENS",
+    "KEYLEND_MAX_IN_FLIGHT",
+    "KEYLEND_BODY_LIMIT",
+    "KEYLEND_CONFIG",
+    "LOG_FILE",
+    "KEYLEND_LOG_FORMAT",
+    "RUST_LOG",
+    "FLASK_DEBUG",
+];
+
+/// All that keylend was told.
 #[derive(Debug)]
 pub struct Settings {
     /// Where the keys are.
@@ -25,10 +50,40 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// `--insecure-open`: serve other machines without any token.
     pub insecure_open: bool,
+    /// `KEYLEND_TOKENS` and `[[tokens]]`: who may ask for what; none = callers need none.
+    pub tokens: Tokens,
+    /// `KEYLEND_MAX_IN_FLIGHT` (1024): how many requests are answered at once.
+    pub max_in_flight: usize,
     /// `KEYLEND_BODY_LIMIT` (64 KiB): the largest JSON body, in bytes.
     pub body_limit: usize,
+    /// How the keys of each pool are lent: the built-in pools, as `[pools.NAME]` changes and joins them.
+    pub pools: Vec<Policy>,
+    /// What is logged, and where.
+    pub log: LogSettings,
+    /// Every setting as it is, for people.
+    pub told: Vec<Told>,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
     /// `RUST_LOG` (info; debug with `FLASK_DEBUG=True`): what is logged.
-    pub log: String,
+    pub filter: String,
+    /// `LOG_FILE`: where to; None = stderr.
+    pub file: Option<PathBuf>,
+    /// `KEYLEND_LOG_FORMAT` (text): how.
+    pub format: LogFormat,
+}
+
+/// A setting as it is, and where it was set. No secret is in it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The name of its variable.
+    pub setting: &'static str,
+    /// Its value, or what may be shown of it.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
 }
 
 /// Which store holds the keys.
@@ -48,13 +103,29 @@ pub enum StoreSettings {
     },
 }
 
+/// What the settings are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A command on the store, whoever may reach the address.
+    Command,
+    /// Serving: who may reach the address matters.
+    Serving,
+}
+
 /// One thing that is wrong with the settings. The value is not repeated: it can be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The setting.
-    pub setting: &'static str,
+    /// The setting, or the place in a file.
+    pub setting: String,
     /// What is wrong and what to write instead.
     pub advice: String,
+}
+
+impl Fault {
+    /// A fault of this setting.
+    pub fn new(setting: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { setting: setting.into(), advice: advice.into() }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -66,96 +137,228 @@ impl fmt::Display for Fault {
 /// The port of the old Flask server, whose clients need not change.
 const PORT: u16 = 5000;
 
+/// The bounds of `KEYLEND_STORE_TIMEOUT`.
+const STORE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+
+/// The bounds of `KEYLEND_MAX_IN_FLIGHT`.
+const IN_FLIGHT: RangeInclusive<usize> = 1..=100_000;
+
+/// The bounds of `KEYLEND_BODY_LIMIT`: 1 KiB to 64 MiB, which one request may hold in memory.
+const BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
+
 impl Settings {
     /// Reads them all.
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(source: &Source) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader { source, faults: Vec::new() };
+    pub fn read(source: Source, purpose: Purpose) -> Result<Self, Vec<Fault>> {
+        let mut source = source;
+        let faults = std::mem::take(&mut source.faults);
+        let mut reader = Reader { source: &source, faults, told: Vec::new() };
+        let store = reader.store();
+        let store_timeout = reader.store_timeout();
+        let listen = reader.listen();
+        let pools = pools::read(&source.file.pools, &mut reader.faults);
+        let before = reader.faults.len();
+        let tokens = reader.tokens(&pools);
+        let tokens_read = reader.faults.len() == before;
         let settings = Self {
-            store: reader.store(),
-            store_timeout: reader.store_timeout(),
-            listen: reader.listen(),
+            store,
+            store_timeout,
+            listen,
             insecure_open: source.flags.insecure_open,
-            body_limit: reader.parsed("KEYLEND_BODY_LIMIT", 64 * 1024, "a number of bytes from 1024", |text| {
-                text.parse().ok().filter(|bytes| *bytes >= 1024)
-            }),
+            tokens,
+            max_in_flight: reader.max_in_flight(),
+            body_limit: reader.body_limit(),
+            pools,
             log: reader.log(),
+            told: reader.told,
         };
-        if !settings.listen.ip().is_loopback() && !settings.insecure_open {
-            reader.faults.push(Fault {
-                setting: "KEYLEND_LISTEN",
-                advice: format!(
-                    "{} is reached from other machines, and whoever reaches it gets keys: listen on 127.0.0.1, or \
-                     start with --insecure-open if something in front of keylend lets only callers of yours through",
-                    settings.listen
-                ),
-            });
+        let mut faults = reader.faults;
+        if purpose == Purpose::Serving && tokens_read {
+            faults.extend(settings.exposure());
         }
-        if reader.faults.is_empty() { Ok(settings) } else { Err(reader.faults) }
+        if faults.is_empty() { Ok(settings) } else { Err(faults) }
+    }
+
+    /// That anybody could come for keys.
+    fn exposure(&self) -> Option<Fault> {
+        if self.listen.ip().is_loopback() || self.insecure_open || !self.tokens.is_empty() {
+            return None;
+        }
+        let advice = format!(
+            "{} is reached from other machines, and whoever reaches it gets keys: set tokens (keylend token new), listen \
+             on 127.0.0.1, or start with --insecure-open if something in front of keylend lets only callers of yours \
+             through",
+            self.listen
+        );
+        Some(Fault::new("KEYLEND_LISTEN", advice))
     }
 }
 
 struct Reader<'a> {
     source: &'a Source,
     faults: Vec<Fault>,
+    told: Vec<Told>,
 }
 
 impl Reader<'_> {
+    fn tell(&mut self, setting: &'static str, value: impl Into<String>, origin: Origin) {
+        self.told.push(Told { setting, value: value.into(), origin });
+    }
+
     /// The value of a setting, `default` where it is not set, or a fault that says what it looks like.
-    fn parsed<T>(&mut self, name: &'static str, default: T, expected: &str, parse: impl Fn(&str) -> Option<T>) -> T {
-        let Some(text) = self.source.get(name) else { return default };
-        parse(text.trim()).unwrap_or_else(|| {
-            self.faults.push(Fault { setting: name, advice: format!("it must be {expected}") });
-            default
-        })
+    fn parsed<T>(
+        &mut self,
+        setting: &'static str,
+        default: T,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        show: impl Fn(&T) -> String,
+    ) -> T {
+        let Some(found) = self.source.find(&[setting]) else {
+            self.tell(setting, show(&default), Origin::Default);
+            return default;
+        };
+        match parse(found.text.trim()) {
+            Some(value) => {
+                self.tell(setting, show(&value), found.origin);
+                value
+            }
+            None => {
+                let advice = match found.origin {
+                    Origin::Flag | Origin::Environment | Origin::Default => format!("it must be {expected}"),
+                    place => format!("it must be {expected} ({place})"),
+                };
+                self.faults.push(Fault::new(setting, advice));
+                default
+            }
+        }
     }
 
     fn store(&mut self) -> StoreSettings {
         // Where both a server and a file are set, the one that was set closer to the command line is meant.
-        match self.source.first_of(&["MONGODB_URI", "MONGO_URI", "KEYLEND_DATA"]) {
-            Some(("KEYLEND_DATA", path)) => StoreSettings::Sqlite { path: PathBuf::from(path) },
-            Some((setting, uri)) => {
-                if !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
-                    let advice = "it must start with mongodb:// or mongodb+srv://".to_owned();
-                    self.faults.push(Fault { setting, advice });
-                }
-                let database = self.source.get("MONGODB_DATABASE");
-                StoreSettings::MongoDb { uri: MongoUri::new(&uri), database }
+        match self.source.find(&["MONGODB_URI", "MONGO_URI", "KEYLEND_DATA"]) {
+            Some(found) if found.setting == "KEYLEND_DATA" => {
+                self.tell(found.setting, &found.text, found.origin);
+                StoreSettings::Sqlite { path: PathBuf::from(found.text) }
             }
-            None => StoreSettings::Sqlite { path: PathBuf::from("keylend.db") },
+            Some(found) => {
+                let uri = MongoUri::new(&found.text);
+                if !uri.is_well_formed() {
+                    let advice = "it must be a connection string such as mongodb://HOST:27017/DATABASE or \
+                                  mongodb+srv://HOST/DATABASE, special characters of a password percent-encoded";
+                    self.faults.push(Fault::new(found.setting, advice));
+                }
+                self.tell(found.setting, "(not shown)", found.origin);
+                let expected = "a database's name: 1 to 63 characters, none of them a space or one of /\\.\"$*<>:|?";
+                let parse = |text: &str| is_database(text).then(|| Some(text.to_owned()));
+                let show = |name: &Option<String>| name.clone().unwrap_or_else(|| "the URI's, else keylend".to_owned());
+                let database = self.parsed("MONGODB_DATABASE", None, expected, parse, show);
+                StoreSettings::MongoDb { uri, database }
+            }
+            None => {
+                self.tell("KEYLEND_DATA", "keylend.db", Origin::Default);
+                StoreSettings::Sqlite { path: PathBuf::from("keylend.db") }
+            }
         }
     }
 
     fn store_timeout(&mut self) -> Duration {
-        let expected = "a duration from 100ms to 5m, such as 5s";
-        let within = Duration::from_millis(100)..=Duration::from_secs(300);
-        self.parsed("KEYLEND_STORE_TIMEOUT", Duration::from_secs(5), expected, |text| {
-            humantime::parse_duration(text).ok().filter(|limit| within.contains(limit))
-        })
+        self.parsed(
+            "KEYLEND_STORE_TIMEOUT",
+            Duration::from_secs(5),
+            "a duration from 100ms to 5m, such as 5s",
+            |text| humantime::parse_duration(text).ok().filter(|limit| STORE_TIMEOUT.contains(limit)),
+            |limit| humantime::format_duration(*limit).to_string(),
+        )
     }
 
     fn listen(&mut self) -> SocketAddr {
-        let port = self.parsed("FLASK_RUN_PORT", PORT, "a port from 0 to 65535", |text| text.parse().ok());
+        let expected = "a port from 0 to 65535";
+        let port = self.parsed("FLASK_RUN_PORT", PORT, expected, |text| text.parse().ok(), u16::to_string);
         let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let expected = "an address and a port, such as 127.0.0.1:5000";
-        self.parsed("KEYLEND_LISTEN", default, expected, |text| {
+        let parse = |text: &str| {
             let address = text.replace("localhost:", "127.0.0.1:");
             address.parse().ok().or_else(|| address.parse::<IpAddr>().ok().map(|ip| SocketAddr::from((ip, port))))
-        })
+        };
+        self.parsed("KEYLEND_LISTEN", default, expected, parse, SocketAddr::to_string)
     }
 
-    fn log(&mut self) -> String {
-        let debug = self.source.get("FLASK_DEBUG").is_some_and(|flag| matches!(flag.as_str(), "True" | "true" | "1"));
+    fn tokens(&mut self, pools: &[Policy]) -> Tokens {
+        let found = self.source.find(&["KEYLEND_TOKENS"]);
+        let entries = found.as_ref().map(|found| found.text.as_str());
+        let sections = &self.source.file.tokens;
+        let tokens = tokens::read(entries, sections, pools, &mut self.faults);
+        let names: Vec<&str> = tokens.iter().map(|token| token.name()).collect();
+        let value = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let origin = match (found, sections.first()) {
+            (Some(found), _) => found.origin,
+            (None, Some(section)) => section.origin(),
+            (None, None) => Origin::Default,
+        };
+        self.tell("KEYLEND_TOKENS", value, origin);
+        tokens
+    }
+
+    fn max_in_flight(&mut self) -> usize {
+        let expected = format!("a whole number from {} to {}", IN_FLIGHT.start(), IN_FLIGHT.end());
+        let parse = |text: &str| text.parse().ok().filter(|number| IN_FLIGHT.contains(number));
+        self.parsed("KEYLEND_MAX_IN_FLIGHT", 1024, &expected, parse, usize::to_string)
+    }
+
+    fn body_limit(&mut self) -> usize {
+        self.parsed(
+            "KEYLEND_BODY_LIMIT",
+            64 * 1024,
+            "a size from 1 KiB to 64 MiB, such as 65536 or 64 KiB",
+            |text| {
+                let bytes = text.parse::<ByteSize>().ok()?.as_u64();
+                usize::try_from(bytes).ok().filter(|_| BODY.contains(&bytes))
+            },
+            |bytes| ByteSize(*bytes as u64).to_string(),
+        )
+    }
+
+    fn log(&mut self) -> LogSettings {
+        let file = self.parsed(
+            "LOG_FILE",
+            None,
+            "the path of a file",
+            |path| Some(Some(PathBuf::from(path))),
+            |path| path.as_ref().map_or_else(|| "stderr".to_owned(), |path| path.display().to_string()),
+        );
+        let expected = "text or json";
+        let show = |format: &LogFormat| format.as_str().to_owned();
+        let format = self.parsed("KEYLEND_LOG_FORMAT", LogFormat::Text, expected, LogFormat::of_word, show);
+        let debug = self.parsed("FLASK_DEBUG", false, "True or False", truth, bool::to_string);
         let default = if debug { "debug" } else { "info" }.to_owned();
         let expected = "a level such as info, or a list such as keylend=debug,warn";
-        self.parsed("RUST_LOG", default, expected, |text| telemetry::is_filter(text).then(|| text.to_owned()))
+        let parse = |text: &str| telemetry::is_filter(text).then(|| text.to_owned());
+        let filter = self.parsed("RUST_LOG", default, expected, parse, String::clone);
+        LogSettings { filter, file, format }
     }
+}
+
+/// The words that Flask takes.
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+fn is_database(name: &str) -> bool {
+    let refused = |character: char| character.is_whitespace() || "/\\.\"$*<>:|?\0".contains(character);
+    (1..=63).contains(&name.len()) && !name.contains(refused)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<Fault>> {
@@ -164,7 +367,7 @@ mod tests {
 
     fn read_with(flags: Flags, variables: &[(&str, &str)]) -> Result<Settings, Vec<Fault>> {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::read(&Source::new(flags, environment.collect(), std::collections::HashMap::new()))
+        Settings::read(Source::new(flags, environment.collect(), HashMap::new(), ""), Purpose::Serving)
     }
 
     #[test]
@@ -173,14 +376,21 @@ mod tests {
         assert!(matches!(settings.store, StoreSettings::Sqlite { path } if path.as_os_str() == "keylend.db"));
         assert_eq!(settings.store_timeout, Duration::from_secs(5));
         assert_eq!(settings.listen.to_string(), "127.0.0.1:5000");
-        assert_eq!((settings.body_limit, settings.log.as_str()), (65_536, "info"));
+        assert_eq!((settings.body_limit, settings.max_in_flight), (65_536, 1024));
+        assert_eq!(
+            (settings.log.filter.as_str(), settings.log.file, settings.log.format),
+            ("info", None, LogFormat::Text)
+        );
+        assert!(settings.tokens.is_empty());
+        assert_eq!(settings.pools, Policy::built_in());
+        assert!(settings.told.iter().all(|told| told.origin == Origin::Default));
     }
 
     #[test]
     fn the_variables_of_the_old_servers_are_understood() {
         let settings = read(&[("FLASK_RUN_PORT", "5001"), ("FLASK_DEBUG", "True"), ("MONGO_URI", "mongodb://h/")]);
         let settings = settings.expect("valid");
-        assert_eq!((settings.listen.to_string().as_str(), settings.log.as_str()), ("127.0.0.1:5001", "debug"));
+        assert_eq!((settings.listen.to_string().as_str(), settings.log.filter.as_str()), ("127.0.0.1:5001", "debug"));
         assert!(matches!(settings.store, StoreSettings::MongoDb { database: None, .. }));
     }
 
@@ -194,19 +404,23 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_without_repeating_a_value() {
-        let faults = read(&[
-            ("MONGODB_URI", "hush"),
-            ("KEYLEND_STORE_TIMEOUT", "hush"),
-            ("KEYLEND_LISTEN", "hush"),
-            ("KEYLEND_BODY_LIMIT", "hush"),
-            ("FLASK_RUN_PORT", "hush"),
-        ])
-        .expect_err("faults");
-        let settings: Vec<&str> = faults.iter().map(|fault| fault.setting).collect();
-        assert_eq!(
-            settings,
-            ["MONGODB_URI", "KEYLEND_STORE_TIMEOUT", "FLASK_RUN_PORT", "KEYLEND_LISTEN", "KEYLEND_BODY_LIMIT"]
-        );
+        let settings = [
+            "MONGODB_URI",
+            "MONGODB_DATABASE",
+            "KEYLEND_STORE_TIMEOUT",
+            "FLASK_RUN_PORT",
+            "KEYLEND_LISTEN",
+            "KEYLEND_TOKENS",
+            "KEYLEND_MAX_IN_FLIGHT",
+            "KEYLEND_BODY_LIMIT",
+            "KEYLEND_LOG_FORMAT",
+            "FLASK_DEBUG",
+        ];
+        let hush: Vec<(&str, &str)> =
+            settings.into_iter().chain(["RUST_LOG"]).map(|setting| (setting, "hush hush=[")).collect();
+        let faults = read(&hush).expect_err("faults");
+        let told: Vec<&str> = faults.iter().map(|fault| fault.setting.as_str()).collect();
+        assert_eq!(told, settings.into_iter().chain(["RUST_LOG"]).collect::<Vec<_>>());
         assert!(faults.iter().all(|fault| !fault.to_string().contains("hush")));
     }
 
@@ -222,17 +436,110 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_enough_for_other_machines_and_a_command_serves_nobody() {
+        let token = format!("web:service:{}", "0".repeat(64));
+        assert!(read(&[("KEYLEND_LISTEN", "0.0.0.0:1"), ("KEYLEND_TOKENS", &token)]).is_ok());
+        // One fault of the tokens is not two.
+        let faults = read(&[("KEYLEND_LISTEN", "0.0.0.0:1"), ("KEYLEND_TOKENS", "hush")]).expect_err("faults");
+        assert_eq!(faults.len(), 1);
+        let environment = HashMap::from([("KEYLEND_LISTEN".to_owned(), "0.0.0.0:1".to_owned())]);
+        let source = Source::new(Flags::default(), environment, HashMap::new(), "");
+        assert!(Settings::read(source, Purpose::Command).is_ok());
+    }
+
+    #[test]
+    fn the_file_sets_what_nothing_else_does() {
+        let text = "listen = \"127.0.0.1:7\"\nmax_in_flight = 7\nbody_limit = \"1 MiB\"\nlog_format = \"json\"\n\
+                    flask_debug = true\n[pools.mine]\nuses_per_key = 7\n[[tokens]]\nname = \"web\"\n\
+                    roles = [\"service\"]\npools = [\"mine\"]\n";
+        let text = format!("{text}sha256 = \"{}\"\n", "0".repeat(64));
+        let environment = HashMap::from([("KEYLEND_MAX_IN_FLIGHT".to_owned(), "8".to_owned())]);
+        let source = Source::new(Flags::default(), environment, HashMap::new(), &text);
+        let settings = Settings::read(source, Purpose::Serving).expect("valid");
+        assert_eq!((settings.listen.port(), settings.max_in_flight, settings.body_limit), (7, 8, 1024 * 1024));
+        assert_eq!((settings.log.filter.as_str(), settings.log.format), ("debug", LogFormat::Json));
+        assert_eq!((settings.pools.len(), settings.tokens.iter().count()), (4, 1));
+        let told = |name: &str| {
+            let told = settings.told.iter().find(|told| told.setting == name).unwrap();
+            format!("{} ({})", told.value, told.origin)
+        };
+        assert_eq!(told("KEYLEND_LISTEN"), "127.0.0.1:7 (keylend.toml line 1)");
+        assert_eq!(told("KEYLEND_MAX_IN_FLIGHT"), "8 (environment)");
+        assert_eq!(told("KEYLEND_BODY_LIMIT"), "1.0 MiB (keylend.toml line 3)");
+        assert_eq!(told("KEYLEND_TOKENS"), "web (keylend.toml line 8)");
+        assert_eq!(told("LOG_FILE"), "stderr (default)");
+    }
+
+    #[test]
+    fn faults_in_a_file_are_told_with_the_others_and_their_place() {
+        let environment = HashMap::from([("KEYLEND_MAX_IN_FLIGHT".to_owned(), "0".to_owned())]);
+        let text = "listn = 1\nlisten = \"x\"\n[pools.plantid]\nuses_per_key = 0\n[[tokens]]\n";
+        let source = Source::new(Flags::default(), environment, HashMap::new(), text);
+        let faults = Settings::read(source, Purpose::Serving).expect_err("faults");
+        let told = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
+        for expected in [
+            "keylend.toml line 1: ",
+            "(keylend.toml line 2)",
+            "keylend.toml line 4: ",
+            "keylend.toml line 5: ",
+            "KEYLEND_MAX_IN_FLIGHT: ",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        assert_eq!(faults.len(), 5, "{told}");
+    }
+
+    #[test]
+    fn sizes_and_numbers_have_bounds() {
+        let cases = [
+            ("KEYLEND_BODY_LIMIT", "1024", true),
+            ("KEYLEND_BODY_LIMIT", "64 KiB", true),
+            ("KEYLEND_BODY_LIMIT", "1MiB", true),
+            ("KEYLEND_BODY_LIMIT", "64 MiB", true),
+            ("KEYLEND_BODY_LIMIT", "1023", false),
+            ("KEYLEND_BODY_LIMIT", "65 MiB", false),
+            ("KEYLEND_BODY_LIMIT", "-1", false),
+            ("KEYLEND_BODY_LIMIT", "much", false),
+            ("KEYLEND_MAX_IN_FLIGHT", "1", true),
+            ("KEYLEND_MAX_IN_FLIGHT", "100000", true),
+            ("KEYLEND_MAX_IN_FLIGHT", "0", false),
+            ("KEYLEND_MAX_IN_FLIGHT", "100001", false),
+            ("FLASK_DEBUG", "False", true),
+            ("FLASK_DEBUG", "maybe", false),
+            ("KEYLEND_LOG_FORMAT", "json", true),
+            ("KEYLEND_LOG_FORMAT", "xml", false),
+        ];
+        for (setting, text, valid) in cases {
+            assert_eq!(read(&[(setting, text)]).is_ok(), valid, "{setting} {text}");
+        }
+        for (database, valid) in [("keylend", true), ("a.b", false), ("a b", false), ("a/b", false)] {
+            let variables = [("MONGODB_URI", "mongodb://h/"), ("MONGODB_DATABASE", database)];
+            assert_eq!(read(&variables).is_ok(), valid, "{database}");
+        }
+        for (uri, valid) in [
+            ("mongodb://h/", true),
+            ("mongodb+srv://h.example.com/x", true),
+            ("http://h/", false),
+            ("mongodb://", false),
+        ] {
+            assert_eq!(read(&[("MONGODB_URI", uri)]).is_ok(), valid, "{uri}");
+        }
+    }
+
+    #[test]
     fn the_store_that_is_set_closest_to_the_command_line_is_meant() {
-        let map = |name: &str| std::collections::HashMap::from([(name.to_owned(), "mongodb://h/".to_owned())]);
-        let none = std::collections::HashMap::new;
-        let on_mongodb =
-            |source: Source| matches!(Settings::read(&source).expect("valid").store, StoreSettings::MongoDb { .. });
+        let map = |name: &str| HashMap::from([(name.to_owned(), "mongodb://h/".to_owned())]);
+        let none = HashMap::new;
+        let on_mongodb = |source: Source| {
+            let settings = Settings::read(source, Purpose::Command).expect("valid");
+            matches!(settings.store, StoreSettings::MongoDb { .. })
+        };
         let data = || Flags { data: Some("x.db".into()), ..Flags::default() };
-        assert!(!on_mongodb(Source::new(data(), map("MONGODB_URI"), none())));
-        assert!(!on_mongodb(Source::new(Flags::default(), map("KEYLEND_DATA"), map("MONGODB_URI"))));
-        assert!(on_mongodb(Source::new(Flags::default(), map("MONGO_URI"), map("KEYLEND_DATA"))));
+        assert!(!on_mongodb(Source::new(data(), map("MONGODB_URI"), none(), "")));
+        assert!(!on_mongodb(Source::new(Flags::default(), map("KEYLEND_DATA"), map("MONGODB_URI"), "")));
+        assert!(on_mongodb(Source::new(Flags::default(), map("MONGO_URI"), map("KEYLEND_DATA"), "")));
         let both = Flags { mongodb_uri: Some("mongodb://h/".into()), ..data() };
-        assert!(on_mongodb(Source::new(both, none(), none())));
+        assert!(on_mongodb(Source::new(both, none(), none(), "data = 'x'")));
     }
 
     #[test]

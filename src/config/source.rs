@@ -1,12 +1,14 @@
 //! Where a setting's text comes from.
 
 use std::collections::HashMap;
-use std::io;
+use std::ffi::OsString;
 use std::path::Path;
+use std::{fmt, io};
 
 use clap::Args;
 
-use super::Fault;
+use super::file::File;
+use super::{Fault, SETTINGS};
 
 /// The settings that can be given on the command line, over all others.
 #[derive(Args, Clone, Debug, Default)]
@@ -26,52 +28,142 @@ pub struct Flags {
     /// Address to serve on (KEYLEND_LISTEN, else 127.0.0.1:5000)
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// File of settings, pools and tokens (KEYLEND_CONFIG, else keylend.toml where it exists)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<String>,
     /// Serve other machines although no tokens are set: whoever reaches the address gets keys
     #[arg(long, global = true)]
     pub insecure_open: bool,
 }
 
-/// Flags over environment over `.env`.
+/// Where a setting was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On the command line.
+    Flag,
+    /// In the environment.
+    Environment,
+    /// In `.env`.
+    DotEnv,
+    /// In `keylend.toml`, or the file that stands for it.
+    File {
+        /// The file as it was named.
+        name: String,
+        /// The line.
+        line: usize,
+    },
+    /// Nowhere.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Environment => f.write_str("environment"),
+            Self::DotEnv => f.write_str(".env"),
+            Self::File { name, line } => write!(f, "{name} line {line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A setting that is set.
+pub(super) struct Found {
+    pub(super) setting: &'static str,
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+/// Looks for a setting at one place.
+type Place = fn(&Source, &str) -> Option<(String, Origin)>;
+
+/// Flags over environment over `.env` over `keylend.toml`.
 pub struct Source {
     pub(super) flags: Flags,
     environment: HashMap<String, String>,
     dot_env: HashMap<String, String>,
+    pub(super) file: File,
+    /// What was wrong with these places.
+    pub(super) faults: Vec<Fault>,
 }
 
+/// The file that is read where it exists.
+const FILE: &str = "keylend.toml";
+
 impl Source {
-    /// The flags with these variables.
-    pub fn new(flags: Flags, environment: HashMap<String, String>, dot_env: HashMap<String, String>) -> Self {
-        Self { flags, environment, dot_env }
+    /// The flags with these variables and the text of a `keylend.toml`.
+    pub fn new(
+        flags: Flags,
+        environment: HashMap<String, String>,
+        dot_env: HashMap<String, String>,
+        file: &str,
+    ) -> Self {
+        let mut faults = Vec::new();
+        let file = File::parse(FILE, file, &mut faults);
+        Self { flags, environment, dot_env, file, faults }
     }
 
-    /// The flags with the process's environment and the `.env` of the working directory, where there is one.
-    ///
-    /// # Errors
-    /// Where `.env` cannot be read.
-    pub fn of_process(flags: Flags) -> Result<Self, Fault> {
-        // A variable that is no text cannot be one of ours.
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Self::new(flags, environment.collect(), read_dot_env(Path::new(".env"))?))
+    /// The flags with the process's environment, and the `.env` and the `keylend.toml` of the working directory, where
+    /// there are any. What cannot be read is a fault among the others.
+    pub fn of_process(flags: Flags) -> Self {
+        Self::of(flags, std::env::vars_os(), Path::new(""))
     }
 
-    /// The text of a setting; None where it is set nowhere, or is empty.
-    pub fn get(&self, name: &'static str) -> Option<String> {
-        self.first_of(&[name]).map(|(_, text)| text)
+    fn of(flags: Flags, environment: impl Iterator<Item = (OsString, OsString)>, folder: &Path) -> Self {
+        let mut faults = Vec::new();
+        let mut texts = HashMap::new();
+        for (name, value) in environment {
+            // What is no setting of ours is nobody's fault.
+            let Some(name) = name.to_str().filter(|name| SETTINGS.contains(name)) else { continue };
+            match value.into_string() {
+                Ok(value) => drop(texts.insert(name.to_owned(), value)),
+                Err(_) => faults.push(Fault::new(name, "it is no UTF-8 text")),
+            }
+        }
+        let dot_env = read_dot_env(&folder.join(".env")).unwrap_or_else(|fault| {
+            faults.push(fault);
+            HashMap::new()
+        });
+        let mut source = Self { flags, environment: texts, dot_env, file: File::default(), faults };
+        source.read_file(folder);
+        source
     }
 
-    /// The first of these settings that is set, and its text: a flag before the environment before `.env`, and at one
-    /// place in the order of the names.
-    pub fn first_of(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
-        let places: [fn(&Self, &str) -> Option<String>; 3] = [
-            Self::flag,
-            |source, name| source.environment.get(name).cloned(),
-            |source, name| source.dot_env.get(name).cloned(),
+    fn read_file(&mut self, folder: &Path) {
+        let named = self.find(&["KEYLEND_CONFIG"]);
+        let name = named.as_ref().map_or(FILE, |named| &named.text);
+        match std::fs::read_to_string(folder.join(name)) {
+            Ok(text) => self.file = File::parse(name, &text, &mut self.faults),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if named.is_some() {
+                    self.faults.push(Fault::new("KEYLEND_CONFIG", "there is no such file"));
+                }
+            }
+            Err(error) => {
+                let setting = if named.is_some() { "KEYLEND_CONFIG" } else { FILE };
+                let advice = format!("the file cannot be read ({}): see to its rights and its text", error.kind());
+                self.faults.push(Fault::new(setting, advice));
+            }
+        }
+    }
+
+    /// The first of these settings that is set: a flag before the environment before `.env` before `keylend.toml`, and
+    /// at one place in the order of the names. Empty is not set.
+    pub(super) fn find(&self, settings: &[&'static str]) -> Option<Found> {
+        let places: [Place; 4] = [
+            |source, name| Some((source.flag(name)?, Origin::Flag)),
+            |source, name| Some((source.environment.get(name)?.clone(), Origin::Environment)),
+            |source, name| Some((source.dot_env.get(name)?.clone(), Origin::DotEnv)),
+            |source, name| {
+                let (text, line) = source.file.get(name)?;
+                Some((text.to_owned(), Origin::File { name: source.file.name.clone(), line }))
+            },
         ];
         places.into_iter().find_map(|place| {
-            names.iter().find_map(|name| {
-                let text = place(self, name).filter(|text| !text.trim().is_empty())?;
-                Some((*name, text))
+            settings.iter().find_map(|setting| {
+                let (text, origin) = place(self, setting).filter(|(text, _)| !text.trim().is_empty())?;
+                Some(Found { setting, text, origin })
             })
         })
     }
@@ -83,6 +175,7 @@ impl Source {
             "KEYLEND_DATA" => self.flags.data.clone(),
             "KEYLEND_STORE_TIMEOUT" => self.flags.store_timeout.clone(),
             "KEYLEND_LISTEN" => self.flags.listen.clone(),
+            "KEYLEND_CONFIG" => self.flags.config.clone(),
             _ => None,
         }
     }
@@ -90,18 +183,19 @@ impl Source {
 
 fn read_dot_env(path: &Path) -> Result<HashMap<String, String>, Fault> {
     // The parser's message repeats the line, which can hold a secret.
-    let fault = |advice: &str| Fault { setting: ".env", advice: advice.to_owned() };
     let unreadable = "it cannot be read: see to its rights, or remove it";
     let malformed = "a line of it is not NAME=value; a value with spaces or # stands in quotes";
     match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines.map(|line| line.map_err(|_| fault(malformed))).collect(),
+        Ok(lines) => lines.map(|line| line.map_err(|_| Fault::new(".env", malformed))).collect(),
         Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(HashMap::new()),
-        Err(_) => Err(fault(unreadable)),
+        Err(_) => Err(Fault::new(".env", unreadable)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     fn map(name: &str, value: &str) -> HashMap<String, String> {
@@ -109,13 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_goes_over_dot_env_and_empty_is_unset() {
-        let source = |environment: &str| {
-            Source::new(Flags::default(), map("KEYLEND_DATA", environment), map("KEYLEND_DATA", "dot"))
+    fn each_place_goes_over_the_next_and_empty_is_unset() {
+        let found = |flag: Option<&str>, environment: &str, dot_env: &str| {
+            let flags = Flags { data: flag.map(str::to_owned), ..Flags::default() };
+            let (environment, dot_env) = (map("KEYLEND_DATA", environment), map("KEYLEND_DATA", dot_env));
+            let source = Source::new(flags, environment, dot_env, "\ndata = \"file\"");
+            source.find(&["KEYLEND_DATA"]).map(|found| (found.text, found.origin.to_string())).unwrap()
         };
-        assert_eq!(source("env").get("KEYLEND_DATA").as_deref(), Some("env"));
-        assert_eq!(source(" ").get("KEYLEND_DATA").as_deref(), Some("dot"));
-        assert_eq!(source("env").get("OTHER"), None);
+        let is = |text: &str, origin: &str| (text.to_owned(), origin.to_owned());
+        assert_eq!(found(Some("flag"), "env", "dot"), is("flag", "flag"));
+        assert_eq!(found(None, "env", "dot"), is("env", "environment"));
+        assert_eq!(found(None, " ", "dot"), is("dot", ".env"));
+        assert_eq!(found(None, "", ""), is("file", "keylend.toml line 2"));
+        assert!(Source::new(Flags::default(), HashMap::new(), HashMap::new(), "").find(&["KEYLEND_DATA"]).is_none());
     }
 
     #[test]
@@ -129,5 +229,33 @@ mod tests {
         std::fs::write(&path, "hush hush=\"\n").expect("written");
         let fault = read_dot_env(&path).expect_err("malformed");
         assert!(!fault.to_string().contains("hush"), "{fault}");
+    }
+
+    #[test]
+    fn the_file_is_the_named_one_else_keylend_toml_where_it_exists() {
+        let folder = tempfile::tempdir().expect("made");
+        let of = |flag: Option<&str>| {
+            let flags = Flags { config: flag.map(str::to_owned), ..Flags::default() };
+            Source::of(flags, std::iter::empty(), folder.path())
+        };
+        let told = |source: &Source| source.faults.iter().map(Fault::to_string).collect::<Vec<_>>();
+        assert_eq!(told(&of(None)), [""; 0]);
+        assert_eq!(told(&of(Some("mine.toml"))), ["KEYLEND_CONFIG: there is no such file"]);
+        std::fs::write(folder.path().join("keylend.toml"), "data = \"a\"").expect("written");
+        std::fs::write(folder.path().join("mine.toml"), "data = \"b\"").expect("written");
+        assert_eq!(of(None).find(&["KEYLEND_DATA"]).unwrap().text, "a");
+        assert_eq!(of(Some("mine.toml")).find(&["KEYLEND_DATA"]).unwrap().origin.to_string(), "mine.toml line 1");
+        std::fs::write(folder.path().join(".env"), "KEYLEND_CONFIG=mine.toml").expect("written");
+        assert_eq!(of(None).find(&["KEYLEND_DATA"]).unwrap().text, "b");
+        std::fs::write(folder.path().join("mine.toml"), b"data = \"\xff\"").expect("written");
+        assert!(told(&of(None))[0].starts_with("KEYLEND_CONFIG: the file cannot be read"));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_a_fault_where_it_is_ours() {
+        let variables = [("KEYLEND_DATA", b"a\xff"), ("SOMEBODY_ELSES", b"b\xff")];
+        let variables = variables.map(|(name, value)| (OsString::from(name), OsString::from_vec(value.to_vec())));
+        let source = Source::of(Flags::default(), variables.into_iter(), Path::new("/nowhere"));
+        assert_eq!(source.faults, [Fault::new("KEYLEND_DATA", "it is no UTF-8 text")]);
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use mongodb::error::ErrorKind;
-use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, ReadPreference, SelectionCriteria, WriteConcern,
+};
 use mongodb::{Client, Database};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,6 +23,11 @@ impl MongoUri {
     /// Takes the text as it is; it is understood when it is first used.
     pub fn new(text: &str) -> Self {
         Self(SecretString::from(text))
+    }
+
+    /// Whether it is a connection string at all; nothing is looked up or asked for it.
+    pub fn is_well_formed(&self) -> bool {
+        ConnectionString::parse(self.0.expose_secret()).is_ok()
     }
 }
 
