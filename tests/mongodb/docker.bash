@@ -16,7 +16,7 @@ docker_up() {
   fi
   docker_down
   require_free_port "$mongod_port"
-  docker run --detach --rm --name "$docker_name" --publish "127.0.0.1:$mongod_port:27017" \
+  docker run --detach --name "$docker_name" --publish "127.0.0.1:$mongod_port:27017" \
     "$docker_image" --replSet keylend --bind_ip_all >"$run_dir/docker.id" ||
     die "the image $docker_image could not be started; set KEYLEND_TEST_MONGODB_URI to a server of your own instead"
   docker_wait docker_answers
@@ -27,11 +27,21 @@ docker_up() {
 
 docker_down() {
   [[ -e $run_dir/docker.id ]] || return 0
-  if docker rm --force "$docker_name" >/dev/null 2>&1; then
+  if docker rm --force --volumes "$docker_name" >/dev/null 2>&1; then
     say "removed the container $docker_name"
   fi
   rm -f "$run_dir/docker.id"
 }
+
+# The container stays, and its data with it.
+docker_kill() { docker kill "$docker_name" >/dev/null; }
+
+docker_start() {
+  docker start "$docker_name" >/dev/null
+  docker_wait docker_primary
+}
+
+docker_forget() { :; }
 
 docker_wait() {
   local deadline=$((SECONDS + 60))

@@ -38,14 +38,41 @@ ferretdb_up() {
   if [[ ! -d $ferretdb_dir ]]; then
     ferretdb_build
   fi
-  postgres_start
-  ferretdb_start
+  postgres_make
+  postgres_run
+  psql -c 'create extension documentdb cascade' -c 'create extension documentdb_extended_rum cascade' \
+    >>"$log_dir/postgres.log" 2>&1 ||
+    die "the DocumentDB extension could not be created; the log is $log_dir/postgres.log"
+  ferretdb_run
 }
 
 ferretdb_down() {
   stop ferretdb "$ferretdb_mark" TERM
   stop postgres "$postgres_mark" INT
 }
+
+# PostgreSQL's own children go with it, or they would keep the next one from its data.
+ferretdb_kill() {
+  local pid child children=()
+  if pid=$(our_pid postgres "$postgres_mark"); then
+    read -ra children <"/proc/$pid/task/$pid/children" || true
+  fi
+  stop ferretdb "$ferretdb_mark" KILL
+  stop postgres "$postgres_mark" KILL
+  for child in "${children[@]}"; do
+    kill -s KILL "$child" 2>/dev/null || true
+  done
+  for child in "${children[@]}"; do
+    while [[ $(command_line "$child") == postgres* ]]; do sleep 0.05; done
+  done
+}
+
+ferretdb_start() {
+  postgres_run
+  ferretdb_run
+}
+
+ferretdb_forget() { rm -rf "${ferretdb_dir:?}/root$postgres_data"; }
 
 # Built aside and moved into place when whole, so that a build that was
 # interrupted is never mistaken for a finished one.
@@ -93,7 +120,7 @@ psql() { in_chroot "$postgres_bin/psql" -h 127.0.0.1 -p "$postgres_port" -d post
 
 # Every start is from an empty cluster: tests that were killed leave no databases
 # behind for good, and a machine that lost power needs no repair.
-postgres_start() {
+postgres_make() {
   local root=$ferretdb_dir/root
   rm -rf "${root:?}$postgres_data"
   in_chroot "$postgres_bin/initdb" -D "$postgres_data" --auth=trust --encoding=UTF8 >"$log_dir/initdb.log" 2>&1 ||
@@ -115,7 +142,10 @@ postgres_start() {
 	cron.log_run = off
 	cron.log_statement = off
 CONF
+}
 
+postgres_run() {
+  local root=$ferretdb_dir/root
   # The mounts are made in a mount namespace that ends with the server: there is
   # nothing to unmount, and no /proc below a directory that someone may remove.
   # shellcheck disable=SC2016 # expanded by the inner shell
@@ -125,9 +155,6 @@ CONF
     exec chroot --userspec=postgres:postgres "$1" /usr/bin/env -i LC_ALL=C.UTF-8 "$2/postgres" -D "$3" -p "$4"
   ' sh "$root" "$postgres_bin" "$postgres_data" "$postgres_port"
   wait_for postgres psql -c 'select 1'
-  psql -c 'create extension documentdb cascade' -c 'create extension documentdb_extended_rum cascade' \
-    >>"$log_dir/postgres.log" 2>&1 ||
-    die "the DocumentDB extension could not be created; the log is $log_dir/postgres.log"
 }
 
 ferretdb_flags() {
@@ -141,7 +168,7 @@ ferretdb_flags() {
     "--log-level=warn"
 }
 
-ferretdb_start() {
+ferretdb_run() {
   local flags
   mapfile -t flags < <(ferretdb_flags)
   start ferretdb "$ferretdb_dir/bin/ferretdb" "${flags[@]}"

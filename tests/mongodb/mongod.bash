@@ -24,14 +24,27 @@ mongod_up() {
   # Every start is from an empty directory, as tests keep nothing worth having.
   rm -rf "$mongod_data"
   mkdir -p "$mongod_data"
-  start mongod mongod --port "$mongod_port" --bind_ip 127.0.0.1 --dbpath "$mongod_data" --replSet keylend
-  wait_for mongod mongod_command '{"ping": 1}'
+  mongod_run
   mongod_command "{\"replSetInitiate\": {\"_id\": \"keylend\", \"members\": [{\"_id\": 0, \"host\": \"127.0.0.1:$mongod_port\"}]}}" >/dev/null
   wait_for mongod mongod_primary
   say "mongod is running on port $mongod_port"
 }
 
+mongod_run() {
+  start mongod mongod --port "$mongod_port" --bind_ip 127.0.0.1 --dbpath "$mongod_data" --replSet keylend
+  wait_for mongod mongod_command '{"ping": 1}'
+}
+
 mongod_down() { stop mongod "$mongod_mark" TERM; }
+
+mongod_kill() { stop mongod "$mongod_mark" KILL; }
+
+mongod_start() {
+  mongod_run
+  wait_for mongod mongod_primary
+}
+
+mongod_forget() { rm -rf "$mongod_data"; }
 
 mongod_primary() { mongod_command '{"hello": 1}' 2>/dev/null | grep -q '"isWritablePrimary": *true'; }
 

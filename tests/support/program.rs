@@ -38,7 +38,12 @@ pub struct Program {
 
 impl Program {
     /// Starts it on a free port and waits until its log says that it serves.
-    pub fn serve(mut command: Command) -> Self {
+    pub fn serve(command: Command) -> Self {
+        Self::start(command, "started")
+    }
+
+    /// Starts it on a free port and waits until its log tells this event, with the address.
+    pub fn start(mut command: Command, event: &str) -> Self {
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
@@ -59,14 +64,15 @@ impl Program {
         });
         let mut program = Self { child, log, url: String::new() };
         program.url = program.wait_for(|log| {
-            let line = log.lines().find(|line| line.contains("event=\"started\""))?;
+            let line = log.lines().find(|line| line.contains(&format!("event=\"{event}\"")))?;
             let address = line.split("address=").nth(1)?.split_whitespace().next()?;
             Some(format!("http://{address}"))
         });
         program
     }
 
-    fn wait_for<T>(&mut self, found: impl Fn(&str) -> Option<T>) -> T {
+    /// Waits until it has logged what is looked for.
+    pub fn wait_for<T>(&mut self, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = found(&self.log()) {

@@ -1,0 +1,45 @@
+//! The store goes away and comes back: rule 5, by the program itself under load. The database is one of the test's
+//! own, which it may cut off and kill; one that KEYLEND_TEST_MONGODB_URI names is never touched.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
+
+mod documents;
+mod load;
+mod mongodb;
+mod own;
+#[allow(dead_code, reason = "these tests run no commands")]
+#[path = "../support/program.rs"]
+mod program;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// The store's time limit in these tests.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// How much longer than the time limit an answer may take on a machine that has much else to do.
+const SLACK: Duration = Duration::from_secs(4);
+
+/// The longest wait for anything: far above what is needed, so that a slow machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for `what`, but not for ever.
+#[track_caller]
+fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let (what, place) = (what.to_owned(), std::panic::Location::caller());
+    async move {
+        let answer = timeout(PATIENCE, future).await;
+        answer.unwrap_or_else(|_| panic!("{place}: waited {PATIENCE:?} for {what}"))
+    }
+}
+
+/// Waits until `what` is so.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
