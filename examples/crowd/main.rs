@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use keylend::config::{Flags, Settings, Source, StoreSettings};
+use keylend::config::{Flags, Purpose, Settings, Source, StoreSettings};
 use keylend::domain::{Outcome, Picks, Policy, PoolName, Report};
 use keylend::pool::{Ask, Lent, Pool, PoolError, Pools, sweep_until};
 use keylend::store::mongodb::MongoStore;
@@ -99,8 +99,8 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<(), String> {
-    let source = Source::of_process(arguments.flags.clone()).map_err(|fault| fault.to_string())?;
-    let settings = Settings::read(&source)
+    let source = Source::of_process(arguments.flags.clone());
+    let settings = Settings::read(source, Purpose::Command)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let store = Arc::new(Witness::new(open(&settings).await.map_err(|error| error.chain())?));
     let pools = Pools::new(store.clone(), [policy(&arguments)], settings.store_timeout);
@@ -203,7 +203,7 @@ struct Caller {
 impl Caller {
     async fn until_spent(mut self) -> Result<Tally, String> {
         loop {
-            let ask = Ask { ttl: self.arguments.ttl, by: self.arguments.name.clone(), idempotency_key: None };
+            let ask = Ask { ttl: self.arguments.ttl, by: self.arguments.name.clone(), ..Ask::default() };
             match self.pool.lease(ask).await {
                 Ok(lent) => self.spend(lent).await?,
                 // Nothing can bring a key back: all of them are spent.
