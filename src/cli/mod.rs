@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Fault, Flags, LogSettings, Purpose, Settings, Source};
 use crate::pool::PoolError;
+use crate::store::StoreError;
 use crate::telemetry::{self, Log};
 
 /// What a command ends with when it does not succeed.
@@ -32,6 +33,12 @@ impl From<PoolError> for Failure {
             PoolError::NoUsableKey { pool, .. } => Self::Failed(format!("pool {pool} has no usable key")),
             other => Self::Failed(other.chain()),
         }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.chain())
     }
 }
 
@@ -100,12 +107,13 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
     let command = arguments.command.unwrap_or(Command::Serve);
     let serving = matches!(command, Command::Serve);
     let purpose = if serving { Purpose::Serving } else { Purpose::Command };
-    let settings = Settings::read(Source::of_process(arguments.flags), purpose).map_err(Failure::Usage)?;
+    let flags = arguments.flags;
+    let settings = Settings::read(Source::of_process(flags.clone()), purpose).map_err(Failure::Usage)?;
     let log = start_log(&settings.log, serving)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve => serve::serve(&settings, &log).await,
+            Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
         }

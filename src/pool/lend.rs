@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::{Pool, PoolError};
+use super::{Pool, PoolError, StoreLost};
 use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
@@ -221,13 +221,18 @@ impl Pool {
     /// handed out, and callers are told at once.
     fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
         self.0.unresolved.store(true, Ordering::Release);
-        tracing::warn!(event = "store_lost", pool = %self.policy().name, "a hand-out was not answered; callers get 503 until it is resolved");
+        let lost = StoreLost::tell(
+            &self.store().describe(),
+            Some(&self.policy().name),
+            "a hand-out was not answered",
+            "callers of the pool get 503 until it is known what became of a hand-out",
+        );
         let pool = self.clone();
         self.0.settling.spawn(async move {
             let there = pool.give_back(&request).await;
             pool.0.unresolved.store(false, Ordering::Release);
             drop(turn);
-            tracing::info!(event = "store_back", pool = %pool.policy().name, "the hand-out is resolved");
+            lost.tell_back();
             if !there {
                 // The command may have been delayed on its way, not lost: the server itself stops it after the
                 // time limit. Another look afterwards finds what it still did.

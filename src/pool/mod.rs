@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
+pub use events::StoreLost;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 

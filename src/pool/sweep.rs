@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Pool, PoolError, Pools};
+use super::{Pool, PoolError, Pools, StoreLost};
 
 /// The pause between two sweeps, with the sweep itself well below the two seconds that are promised.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -23,9 +23,9 @@ pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
 
 async fn sweep_for_ever(pools: &Pools) {
     let mut pause = PAUSE;
+    let mut lost = None;
     loop {
         tokio::time::sleep(pause).await;
-        let was_away = pause > PAUSE;
         // One pool that cannot be swept does not keep the others from it.
         let mut failed = None;
         for pool in pools.all() {
@@ -35,15 +35,15 @@ async fn sweep_for_ever(pools: &Pools) {
         }
         match failed {
             None => {
-                if was_away {
-                    tracing::info!(event = "store_back", "the store answers again");
+                if let Some(lost) = lost.take() {
+                    StoreLost::tell_back(lost);
                 }
                 pause = PAUSE;
             }
             Some(error) => {
-                if !was_away {
-                    tracing::error!(event = "store_lost", error = error.chain(), "lapsed leases cannot be settled");
-                }
+                lost.get_or_insert_with(|| {
+                    StoreLost::tell(&pools.store(), None, &error.chain(), "lapsed leases cannot be settled")
+                });
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
