@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -56,11 +56,13 @@ impl Pools {
     pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
         let settling = TaskTracker::new();
         let waiting_room = wait::WaitingRoom::new();
+        let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
                 policy,
                 store: Arc::clone(&store),
                 time_limit,
+                places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
                 unresolved: AtomicBool::new(false),
@@ -187,6 +189,8 @@ struct PoolInner {
     policy: Policy,
     store: Arc<dyn Store>,
     time_limit: Duration,
+    /// One for each operation that the store does at once, for all pools.
+    places: Arc<Semaphore>,
     /// The store has what this pool needs.
     ready: AtomicBool,
     /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
@@ -222,7 +226,7 @@ impl Pool {
         Err(not_prepared())
     }
 
-    /// Waits for the store until the time limit.
+    /// Waits for the store, the time limit at most.
     async fn within_limit<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, PoolError> {
         self.until(self.deadline(), answer).await
     }
@@ -233,6 +237,10 @@ impl Pool {
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, PoolError> {
         self.check_prepared()?;
+        // Half of the time that is left to get a place: who gets none has asked nothing of the store.
+        let now = Instant::now();
+        let place = timeout_at(now + deadline.saturating_duration_since(now) / 2, self.0.places.acquire()).await;
+        let _place = place.map_err(|_| PoolError::Overloaded)?;
         match timeout_at(deadline, answer).await {
             Ok(answer) => answer.map_err(PoolError::Store),
             Err(_) => Err(PoolError::Store(StoreError::Unresolved("the time limit passed".into()))),
