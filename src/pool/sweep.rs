@@ -10,8 +10,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many parts one sweep of a pool has at most; the next sweep goes on.
 const PARTS: usize = 100;
 
-/// The longest pause while the store is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause while the store is away: when it is back, what lapsed meanwhile is settled as soon as ever.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Sweeps all pools again and again until `stop` is ready.
 pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
