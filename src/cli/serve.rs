@@ -19,6 +19,12 @@ use crate::shutdown::Signals;
 use crate::store::StoreError;
 use crate::telemetry::Log;
 
+pub(super) const EXAMPLES: &str = "Examples:
+  keylend serve
+  keylend serve --listen 0.0.0.0:5000              with tokens: keylend token new
+  kill -HUP PID                                    reopen the log, read the tokens again
+  kill PID                                         stop; twice: at once";
+
 /// How long requests in flight have to end once the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 

@@ -37,11 +37,11 @@ pub(super) async fn prepared(settings: &Settings) -> Result<Pools, Failure> {
 /// What to say where the database in use has no keys of the old programs and another one has; None otherwise, and
 /// where that cannot be seen.
 pub(super) async fn keys_elsewhere(pools: &Pools) -> Option<String> {
-    elsewhere(&pools.databases().await.ok()?)
+    elsewhere(&pools.databases().await.ok()?).map(|(text, _)| text)
 }
 
-/// The same of databases that were found.
-pub(super) fn elsewhere(databases: &[DatabaseFound]) -> Option<String> {
+/// The same of databases that were found, and the first of those that have them.
+pub(super) fn elsewhere(databases: &[DatabaseFound]) -> Option<(String, String)> {
     let holds =
         |database: &&DatabaseFound| database.collections.iter().any(|(name, count)| name == THEIRS && *count > 0);
     if databases.iter().filter(|database| database.in_use).any(|database| holds(&database)) {
@@ -49,10 +49,11 @@ pub(super) fn elsewhere(databases: &[DatabaseFound]) -> Option<String> {
     }
     let others: Vec<&str> = databases.iter().filter(holds).map(|database| database.name.as_str()).collect();
     let other = others.first()?;
-    Some(format!(
+    let text = format!(
         "{THEIRS} is empty here, and has documents in database {}: set MONGODB_DATABASE={other} to lend those",
         others.join(", ")
-    ))
+    );
+    Some((text, (*other).to_owned()))
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
         ] {
             let text = elsewhere(&found);
             assert_eq!(text.is_some(), told, "{found:?}");
-            assert!(text.is_none_or(|text| text.contains("MONGODB_DATABASE=theirs")));
+            assert!(text.is_none_or(|(text, name)| text.contains("MONGODB_DATABASE=theirs") && name == "theirs"));
         }
     }
 }

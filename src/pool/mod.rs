@@ -415,6 +415,17 @@ impl Pool {
         examined.map_err(PoolError::Store)
     }
 
+    /// Counts the pool as [`Pool::examine`] looks at it: also where the store was never prepared, if what the pool
+    /// needs is there.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn examine_stats(&self) -> Result<PoolStats, PoolError> {
+        let counted = timeout(EXAMINING, self.store().stats(self.policy(), self.policy().uses_per_key)).await;
+        let counted = counted.unwrap_or_else(|_| Err(StoreError::Away("it took too long to count it".into())));
+        counted.map_err(PoolError::Store)
+    }
+
     /// The pool at this moment, or as it was a moment ago: computed once for all who ask together.
     ///
     /// # Errors
