@@ -11,7 +11,7 @@ use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
 /// The first and the longest pause between two tries to settle what could not be answered.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The longest pause between two looks for a key that the pool says it has: others keep taking it first.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
