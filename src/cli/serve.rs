@@ -14,7 +14,7 @@ use super::{Failure, store};
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
 use crate::http::{self, Limits};
-use crate::pool::{self, Pools, StoreLost};
+use crate::pool::{self, Pools};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
 use crate::telemetry::Log;
@@ -162,7 +162,6 @@ async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
 /// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
 async fn prepare(pools: &Pools, limit: Duration) {
     let mut back_off = BackOff::new();
-    let mut lost = None;
     // Before there is a collection where there was none.
     let elsewhere = async { timeout(limit, store::keys_elsewhere(pools)).await.ok().flatten() };
     let mut notices: Vec<String> = elsewhere.await.into_iter().collect();
@@ -173,15 +172,10 @@ async fn prepare(pools: &Pools, limit: Duration) {
                 break;
             }
             Err(error) => {
-                let error = error.chain();
-                lost.get_or_insert_with(|| StoreLost::tell(&pools.store(), None, &error, "the store is not there yet"));
-                tell_waiting(&error);
+                tell_waiting(&error.chain());
             }
         }
         back_off.pause().await;
-    }
-    if let Some(lost) = lost {
-        lost.tell_back();
     }
     // Keys are lent all the same where the policies cannot be recorded.
     notices.extend(pools.record_policies().await.unwrap_or_else(|error| vec![error.chain()]));

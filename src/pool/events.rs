@@ -1,5 +1,4 @@
-//! What the log tells of a pool: its keys that rest or are disabled, that it runs dry, that it goes to its next key;
-//! and of the store: that it is lost, and back.
+//! What the log tells of a pool: its keys that rest or are disabled, that it runs dry, that it goes to its next key.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Pool;
-use crate::domain::{KeyId, LeaseId, Outcome, Picks, PoolName, PoolStats};
+use crate::domain::{KeyId, LeaseId, Outcome, Picks, PoolStats};
 use crate::store::Settled;
 
 /// A pool that is dry again and again, with a hand-out between, is told of once in so long.
@@ -29,30 +28,6 @@ impl Told {
     fn change<T>(&self, change: impl FnOnce(&mut Last) -> T) -> T {
         // Nothing can be half-changed by a panic: each change is one assignment after another.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The store does not answer. Told of when it begins and when it ends, once each.
-pub struct StoreLost {
-    store: String,
-    pool: Option<PoolName>,
-    since: Instant,
-}
-
-impl StoreLost {
-    /// Tells that it is lost, and what that means. `pool` None = for all pools.
-    pub fn tell(store: &str, pool: Option<&PoolName>, error: &str, meaning: &str) -> Self {
-        let shown = pool.map(tracing::field::display);
-        tracing::warn!(event = "store_lost", store, pool = shown, error, "{meaning}");
-        Self { store: store.to_owned(), pool: pool.cloned(), since: Instant::now() }
-    }
-
-    /// Tells that it is back.
-    pub fn tell_back(self) {
-        let pool = self.pool.as_ref().map(tracing::field::display);
-        // Later than the end of time is never.
-        let duration_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(event = "store_back", store = self.store, pool, duration_ms, "the store answers again");
     }
 }
 

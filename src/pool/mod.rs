@@ -5,6 +5,7 @@ mod events;
 pub mod export;
 pub mod import;
 mod lend;
+mod outage;
 mod stats;
 mod sweep;
 mod wait;
@@ -18,7 +19,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
-pub use events::StoreLost;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 
@@ -47,6 +47,7 @@ pub struct Pools {
     store: Arc<dyn Store>,
     settling: TaskTracker,
     waiting_room: wait::WaitingRoom,
+    outage: outage::Outage,
 }
 
 impl Pools {
@@ -57,6 +58,7 @@ impl Pools {
         let settling = TaskTracker::new();
         let waiting_room = wait::WaitingRoom::new();
         let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
+        let outage = outage::Outage::of(&store.describe());
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
                 policy,
@@ -71,10 +73,11 @@ impl Pools {
                 waiting_room: waiting_room.clone(),
                 line: wait::Line::default(),
                 told: events::Told::default(),
+                outage: outage.clone(),
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling, waiting_room }
+        Self { pools: pools.collect(), store, settling, waiting_room, outage }
     }
 
     /// The pool of this name.
@@ -116,7 +119,13 @@ impl Pools {
                 Err(_) => failed = failed.or(Some(StoreError::Away("it took too long to prepare it".into()))),
             }
         }
-        failed.map_or(Ok(notices), |error| Err(PoolError::Store(error)))
+        match failed {
+            None => Ok(notices),
+            Some(error) => {
+                self.outage.failed(&error);
+                Err(PoolError::Store(error))
+            }
+        }
     }
 
     /// Whether the store answers, and has what at least one pool needs.
@@ -203,6 +212,7 @@ struct PoolInner {
     waiting_room: wait::WaitingRoom,
     line: wait::Line,
     told: events::Told,
+    outage: outage::Outage,
 }
 
 impl Pool {
@@ -241,10 +251,9 @@ impl Pool {
         let now = Instant::now();
         let place = timeout_at(now + deadline.saturating_duration_since(now) / 2, self.0.places.acquire()).await;
         let _place = place.map_err(|_| PoolError::Overloaded)?;
-        match timeout_at(deadline, answer).await {
-            Ok(answer) => answer.map_err(PoolError::Store),
-            Err(_) => Err(PoolError::Store(StoreError::Unresolved("the time limit passed".into()))),
-        }
+        let answer = timeout_at(deadline, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(StoreError::Unresolved("the time limit passed".into())));
+        answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
     }
 
     /// The key to use next, where keys with at most `max_uses` uses counted or out on lease are taken; the pool's

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Pool, PoolError, Pools, StoreLost};
+use futures_util::future::join_all;
+
+use super::{Pool, PoolError, Pools};
 
 /// The pause between two sweeps, with the sweep itself well below the two seconds that are promised.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many parts one sweep of a pool has at most; the next sweep goes on.
 const PARTS: usize = 100;
-
-/// The longest pause while the store is away: when it is back, what lapsed meanwhile is settled as soon as ever.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Sweeps all pools again and again until `stop` is ready.
 pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
@@ -22,30 +21,15 @@ pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
 }
 
 async fn sweep_for_ever(pools: &Pools) {
-    let mut pause = PAUSE;
-    let mut lost = None;
     loop {
-        tokio::time::sleep(pause).await;
-        // One pool that cannot be swept does not keep the others from it.
-        let mut failed = None;
-        for pool in pools.all() {
-            if let Err(error) = sweep(pool).await {
-                failed = Some(error);
-            }
-        }
-        match failed {
-            None => {
-                if let Some(lost) = lost.take() {
-                    StoreLost::tell_back(lost);
-                }
-                pause = PAUSE;
-            }
-            Some(error) => {
-                lost.get_or_insert_with(|| {
-                    StoreLost::tell(&pools.store(), None, &error.chain(), "lapsed leases cannot be settled")
-                });
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        tokio::time::sleep(PAUSE).await;
+        // All together: one pool that cannot be swept does not keep the others from it, nor hold them up.
+        let swept = join_all(pools.all().map(sweep)).await;
+        match swept.into_iter().find_map(Result::err) {
+            None => pools.outage.is_over(),
+            // Not that too many others ask: the next sweep is soon.
+            Some(PoolError::Overloaded) => {}
+            Some(error) => pools.outage.sweep_failed(&error),
         }
     }
 }
