@@ -85,6 +85,7 @@ async fn prepare(pools: &Pools, address: SocketAddr) {
                     event = "store_lost",
                     store = pools.store(),
                     error = error.chain(),
+                    %address,
                     "waiting for the store"
                 );
             }
