@@ -45,7 +45,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
     let hung_up = || read_again(flags, log, &tokens);
     let pools = tokio::select! {
-        pools = connect(settings) => pools?,
+        pools = connect(settings, address) => pools?,
         signal = signals.stop(hung_up) => {
             tracing::info!(event = "stopped", signal, "stopped while it waited for the store");
             return Ok(());
@@ -60,7 +60,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         async move {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = prepare(&pools, limit) => {}
+                () = prepare(&pools, address, limit) => {}
             }
             let tokens = Arc::clone(&tokens.borrow());
             announce(&pools, address, &tokens).await;
@@ -148,11 +148,11 @@ impl BackOff {
 }
 
 /// The pools over the store, as soon as its name is known: the addresses behind a mongodb+srv:// name are looked up.
-async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
+async fn connect(settings: &Settings, address: SocketAddr) -> Result<Pools, StoreError> {
     let mut back_off = BackOff::new();
     loop {
         match store::pools(settings).await {
-            Err(error @ StoreError::Away(_)) => tell_waiting(&error.chain()),
+            Err(error @ StoreError::Away(_)) => tell_waiting(address, &error.chain()),
             other => return other,
         }
         back_off.pause().await;
@@ -160,7 +160,7 @@ async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
 }
 
 /// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
-async fn prepare(pools: &Pools, limit: Duration) {
+async fn prepare(pools: &Pools, address: SocketAddr, limit: Duration) {
     let mut back_off = BackOff::new();
     // Before there is a collection where there was none.
     let elsewhere = async { timeout(limit, store::keys_elsewhere(pools)).await.ok().flatten() };
@@ -172,7 +172,7 @@ async fn prepare(pools: &Pools, limit: Duration) {
                 break;
             }
             Err(error) => {
-                tell_waiting(&error.chain());
+                tell_waiting(address, &error.chain());
             }
         }
         back_off.pause().await;
@@ -184,8 +184,8 @@ async fn prepare(pools: &Pools, limit: Duration) {
     }
 }
 
-fn tell_waiting(error: &str) {
-    tracing::warn!(error, "waiting for the store");
+fn tell_waiting(address: SocketAddr, error: &str) {
+    tracing::warn!(error, %address, "waiting for the store");
 }
 
 /// One line that says what is served, where, and to whom.
