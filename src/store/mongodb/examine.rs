@@ -105,7 +105,7 @@ fn invalid_key(found: &Document) -> InvalidKey {
         };
         reasons.push(match number {
             None => format!("usage_count is {}", document::type_in_words(type_of("usage_count"))),
-            Some(number) if number.is_nan() => "usage_count is not a number".to_owned(),
+            Some(number) if !number.is_finite() => "usage_count is no finite number".to_owned(),
             Some(number) if number < 0.0 => "usage_count is negative".to_owned(),
             Some(number) if number.fract() != 0.0 => "usage_count is not whole".to_owned(),
             Some(_) => "usage_count is too large".to_owned(),
