@@ -125,6 +125,7 @@ impl Pool {
             .await;
         let (key, new, asked) = match leased {
             Err(PoolError::Store(error @ StoreError::Unresolved(_))) => {
+                self.tell_unanswered();
                 self.resolve(request, turn);
                 return Err(PoolError::Store(error));
             }
@@ -221,16 +222,13 @@ impl Pool {
     /// handed out, and callers are told at once.
     fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
         self.0.unresolved.store(true, Ordering::Release);
-        tracing::warn!(
-            pool = %self.policy().name,
-            "a hand-out was not answered: callers of the pool get 503 until it is known what became of it"
-        );
         let pool = self.clone();
         self.0.settling.spawn(async move {
+            // A store that fails at once would be asked for the next hand-out at once, and fail again.
+            tokio::time::sleep(BACK_OFF.0.mul_f64(rand::random_range(0.5..1.0))).await;
             let there = pool.give_back(&request).await;
             pool.0.unresolved.store(false, Ordering::Release);
             drop(turn);
-            tracing::info!(pool = %pool.policy().name, "it is known what became of the hand-out: the pool lends again");
             if !there {
                 // The command may have been delayed on its way, not lost: the server itself stops it after the
                 // time limit. Another look afterwards finds what it still did.

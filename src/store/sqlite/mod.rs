@@ -62,8 +62,8 @@ impl SqliteStore {
             let (writing, reading) = (schema::open(&file, patience)?, schema::open(&file, patience)?);
             // Its thread waits for other processes itself.
             writing.busy_timeout(Duration::ZERO)?;
-            let writer = Worker::start("keylend-writer", writing, patience).map_err(OpenError::Thread)?;
-            let reader = Worker::start("keylend-reader", reading, patience).map_err(OpenError::Thread)?;
+            let writer = Worker::start("keylend-writer", writing, &file, patience).map_err(OpenError::Thread)?;
+            let reader = Worker::start("keylend-reader", reading, &file, patience).map_err(OpenError::Thread)?;
             Ok(Self { path: file, writer, reader })
         })
         .await
