@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, store};
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
-use crate::http::{self, Limits};
+use crate::http::{self, Frame, Limits};
 use crate::pool::{self, Pools};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
@@ -24,12 +24,6 @@ pub(super) const EXAMPLES: &str = "Examples:
   keylend serve --listen 0.0.0.0:5000              with tokens: keylend token new
   kill -HUP PID                                    reopen the log, read the tokens again
   kill PID                                         stop; twice: at once";
-
-/// How long requests in flight have to end once the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
-
-/// The largest list of keys sent as text: 256 MiB.
-const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The first and the longest pause between two tries to reach a store that is not there yet.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -52,9 +46,9 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         }
     };
     let stop = CancellationToken::new();
-    let limits = Limits { body: settings.body_limit, import: IMPORT_LIMIT };
-    let server = http::serve(listener, pools.clone(), limits, stop.clone().cancelled_owned(), DRAIN);
-    let server = tokio::spawn(server);
+    let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
+    let frame = Frame { limits, tokens: tokens.subscribe(), stopping: stop.clone() };
+    let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let sweeping = tokio::spawn({
         let (pools, stop, tokens, limit) = (pools.clone(), stop.clone(), tokens.subscribe(), settings.store_timeout);
         async move {
@@ -75,7 +69,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         let _ = server.await;
         let _ = sweeping.await;
         // Leases that nobody could be told of go back before the process ends.
-        pools.settle(DRAIN).await;
+        pools.settle(limits.drain).await;
     };
     tokio::select! {
         () = ended => {

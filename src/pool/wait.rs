@@ -11,7 +11,7 @@ use super::{Ask, Lent, Pool, PoolError};
 use crate::domain::{PoolStats, State};
 
 /// How many callers wait on one instance, all pools together. Who comes when it is full is told so.
-const WAITERS: usize = 1000;
+pub const WAITERS: usize = 1000;
 
 /// The longest pause between two looks: what other instances give back is seen then.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
