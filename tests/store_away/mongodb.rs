@@ -160,12 +160,14 @@ fn a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_c
         let mut server = OwnServer::start().await;
         server.kill().await;
         let proxy = Proxy::to(server.address(), Fault::None).await;
-        let mut away = Away::over(server, proxy, "store_lost").await;
+        let mut away = Away::over(server, proxy, "settings_read").await;
         assert_eq!(away.status("/livez").await, StatusCode::OK);
         assert_eq!(away.status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         let refused = away.lease().await;
         assert_eq!((refused.0, refused.1["code"].as_str()), (503, Some("store_unavailable")), "{}", refused.1);
-        until("it says again that it waits", async || away.told("store_lost") >= 3).await;
+        let waits = || away.program.log().matches("waiting for the store").count();
+        until("it says again that it waits", async || waits() >= 3).await;
+        assert_eq!(away.told("store_lost"), 1);
         assert_eq!(away.told("started"), 0);
         away.server.start_again().await;
         away.until_ready().await;
