@@ -4,6 +4,8 @@
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;
+mod access;
+mod cases;
 mod find_usable_key;
 mod health;
 mod increment_usage;

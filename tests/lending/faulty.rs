@@ -25,6 +25,12 @@ pub enum Stall {
     UntilHealed,
     /// Leases are answered so much later.
     Late(Duration),
+    /// Keys that are looked up wait until it is healed.
+    #[allow(dead_code, reason = "for tests of the routes")]
+    LookUps,
+    /// Whoever looks a key up panics.
+    #[allow(dead_code, reason = "for tests of the routes")]
+    Panic,
 }
 
 pub struct Faulty {
@@ -63,8 +69,8 @@ impl Faulty {
     }
 
     async fn gate(&self) {
-        let open = |stall: &Stall| matches!(stall, Stall::Nothing | Stall::Late(_));
-        self.stall.subscribe().wait_for(open).await.unwrap();
+        let closed = |stall: &Stall| matches!(stall, Stall::AfterApplying | Stall::UntilHealed);
+        self.stall.subscribe().wait_for(|stall| !closed(stall)).await.unwrap();
     }
 }
 
@@ -104,6 +110,8 @@ impl Store for Faulty {
 
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         self.gate().await;
+        self.stall.subscribe().wait_for(|stall| *stall != Stall::LookUps).await.unwrap();
+        assert!(*self.stall.borrow() != Stall::Panic, "as the test wants it");
         self.inner.look_up(pool, key).await
     }
 
