@@ -6,6 +6,7 @@
 mod place;
 mod access;
 mod cases;
+mod export;
 mod find_usable_key;
 mod health;
 mod increment_usage;
