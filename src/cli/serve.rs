@@ -117,8 +117,9 @@ fn read_again(flags: &Flags, log: &Log, address: SocketAddr, tokens: &watch::Sen
     });
     match read {
         Ok(settings) => {
+            // Who reads the line finds the tokens in force.
+            tokens.send_replace(Arc::new(settings.tokens.clone()));
             tell_read(&settings, address);
-            tokens.send_replace(Arc::new(settings.tokens));
         }
         Err(faults) => {
             let error = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");

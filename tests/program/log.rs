@@ -150,8 +150,14 @@ async fn what_an_operator_does_is_told_in_the_log_file(place: Place) {
     let id = serde_json::from_slice::<Value>(&listed.stdout).unwrap()["id"].as_str().unwrap().to_owned();
     let disabled = run(&["keys", "disable", &id]);
     assert!(disabled.status.success(), "{disabled:?}");
-    let told = logging.told("admin");
-    assert_eq!((&told["action"], &told["pool"], &told["key.id"]), (&json!("disable"), &json!("stability"), &json!(id)));
+    let told = logging.program.wait_for(|log| {
+        log.lines().find(|line| tells(line, "admin") && line.contains("a key was disabled")).map(str::to_owned)
+    });
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["by"], &told["pool"], &told["key.id"]),
+        (&json!("the command line"), &json!("stability"), &json!(id))
+    );
 }
 
 async fn a_moved_log_file_is_left_and_no_line_is_lost(place: Place) {

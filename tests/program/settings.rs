@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use keylend::domain::{Token, TokenSecret};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -157,31 +158,54 @@ fn read(program: &mut Program, times: usize) -> String {
     })
 }
 
+/// A token of a name in `.env`: its text is the name.
 fn write_token(folder: &TempDir, name: &str) {
-    let entry = format!("KEYLEND_TOKENS={name}:service:{}\n", "0".repeat(64));
-    std::fs::write(folder.path().join(".env"), entry).unwrap();
+    let entry = Token::parse(&format!("{name}:stats:{}", TokenSecret::new(name).digest())).unwrap().entry();
+    std::fs::write(folder.path().join(".env"), format!("KEYLEND_TOKENS={entry}\n")).unwrap();
+}
+
+/// Whether these tokens are let in.
+async fn let_in<const N: usize>(program: &Program, tokens: [&str; N]) -> [bool; N] {
+    let client = Client::new();
+    let mut answers = [false; N];
+    for (answer, token) in answers.iter_mut().zip(tokens) {
+        let asked = client.get(format!("{}/v1/stats", program.url)).bearer_auth(token).send().await.unwrap();
+        *answer = asked.status().as_u16() == 200;
+    }
+    answers
 }
 
 #[test]
 fn tokens_are_read_again_on_sighup_unless_they_are_faulty_or_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    write_token(&folder, "one");
-    let mut program = Program::serve(keylend(&folder, &[], &[]));
-    assert!(read(&mut program, 1).contains("tokens=1"));
-    assert!(program.log().contains("tokens=\"1 token\""), "{}", program.log());
-    let section = format!("[[tokens]]\nname = \"two\"\nroles = [\"admin\"]\nsha256 = \"{}\"\n", "1".repeat(64));
-    std::fs::write(folder.path().join("keylend.toml"), section).unwrap();
-    program.signal("HUP");
-    assert!(read(&mut program, 2).contains("tokens=2"));
-    std::fs::write(folder.path().join("keylend.toml"), "[[tokens]]\nname = \"hush hush\"\n").unwrap();
-    program.signal("HUP");
-    let faulty = read(&mut program, 3);
-    assert!(faulty.contains("WARN") && faulty.contains("the tokens stay") && !faulty.contains("hush"), "{faulty}");
-    for file in ["keylend.toml", ".env"] {
-        std::fs::remove_file(folder.path().join(file)).unwrap();
-    }
-    program.signal("HUP");
-    assert!(read(&mut program, 4).contains("no token is left"));
-    let (status, _) = program.terminate();
-    assert!(status.success());
+    crate::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        write_token(&folder, "one");
+        let mut program = Program::serve(keylend(&folder, &[], &[]));
+        assert!(read(&mut program, 1).contains("tokens=1"));
+        assert!(program.log().contains("tokens=\"1 token\""), "{}", program.log());
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [true, false, false]);
+        let two = TokenSecret::new("two").digest();
+        let section = format!("[[tokens]]\nname = \"two\"\nroles = [\"admin\"]\nsha256 = \"{two}\"\n");
+        std::fs::write(folder.path().join("keylend.toml"), section).unwrap();
+        program.signal("HUP");
+        assert!(read(&mut program, 2).contains("tokens=2"));
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [true, true, false]);
+        write_token(&folder, "three");
+        program.signal("HUP");
+        assert!(read(&mut program, 3).contains("tokens=2"));
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [false, true, true]);
+
+        std::fs::write(folder.path().join("keylend.toml"), "[[tokens]]\nname = \"hush hush\"\n").unwrap();
+        program.signal("HUP");
+        let faulty = read(&mut program, 4);
+        assert!(faulty.contains("WARN") && faulty.contains("the tokens stay") && !faulty.contains("hush"), "{faulty}");
+        for file in ["keylend.toml", ".env"] {
+            std::fs::remove_file(folder.path().join(file)).unwrap();
+        }
+        program.signal("HUP");
+        assert!(read(&mut program, 5).contains("no token is left"));
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [false, true, true]);
+        let (status, _) = program.terminate();
+        assert!(status.success());
+    });
 }
