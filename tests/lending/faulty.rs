@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 /// What is wrong with the store.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "not every test needs each")]
 pub enum Stall {
     /// Nothing.
     Nothing,
@@ -26,10 +27,8 @@ pub enum Stall {
     /// Leases are answered so much later.
     Late(Duration),
     /// Keys that are looked up wait until it is healed.
-    #[allow(dead_code, reason = "for tests of the routes")]
     LookUps,
     /// Whoever looks a key up panics.
-    #[allow(dead_code, reason = "for tests of the routes")]
     Panic,
 }
 
@@ -38,14 +37,22 @@ pub struct Faulty {
     stall: watch::Sender<Stall>,
     asked: Notify,
     given_back: AtomicU64,
+    looked_up: AtomicU64,
 }
 
 impl Faulty {
     pub fn new(inner: SqliteStore) -> Self {
-        Self { inner, stall: watch::Sender::new(Stall::Nothing), asked: Notify::new(), given_back: AtomicU64::new(0) }
+        Self {
+            inner,
+            stall: watch::Sender::new(Stall::Nothing),
+            asked: Notify::new(),
+            given_back: AtomicU64::new(0),
+            looked_up: AtomicU64::new(0),
+        }
     }
 
     /// The store itself, past the faults.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub fn inner(&self) -> &SqliteStore {
         &self.inner
     }
@@ -59,13 +66,21 @@ impl Faulty {
     }
 
     /// Waits until a lease was asked.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub async fn asked(&self) {
         self.asked.notified().await;
     }
 
     /// How many leases were given back.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub fn given_back(&self) -> u64 {
         self.given_back.load(Ordering::SeqCst)
+    }
+
+    /// How often a key was to be looked up.
+    #[allow(dead_code, reason = "for tests of the routes")]
+    pub fn looked_up(&self) -> u64 {
+        self.looked_up.load(Ordering::SeqCst)
     }
 
     async fn gate(&self) {
@@ -110,6 +125,7 @@ impl Store for Faulty {
 
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         self.gate().await;
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         self.stall.subscribe().wait_for(|stall| *stall != Stall::LookUps).await.unwrap();
         assert!(*self.stall.borrow() != Stall::Panic, "as the test wants it");
         self.inner.look_up(pool, key).await
