@@ -1,7 +1,7 @@
 //! Callers that lease and report, find and increment, again and again, and remember what they were answered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 /// The kinds, with how many callers each has.
-const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 32)];
+const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 16)];
 
 /// Between two requests of a caller that was refused: else those that are refused at once take all of the machine.
 const PACE: Duration = Duration::from_millis(5);
@@ -51,6 +51,19 @@ struct Shared {
     progress: [Progress; 3],
     slowest: Mutex<Duration>,
     tally: Mutex<Tally>,
+    /// A caller was answered as none may be.
+    failed: AtomicBool,
+}
+
+/// Tells that its caller has failed, so that nobody waits for it.
+struct Witness(Arc<Shared>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 pub struct Load {
@@ -74,6 +87,7 @@ impl Load {
             progress: Default::default(),
             slowest: Mutex::default(),
             tally: Mutex::default(),
+            failed: AtomicBool::default(),
         });
         let mut callers = JoinSet::new();
         for (kind, count) in CALLERS {
@@ -81,6 +95,7 @@ impl Load {
                 let shared = Arc::clone(&shared);
                 let key = incremented[number % incremented.len()].clone();
                 callers.spawn(async move {
+                    let _witness = Witness(Arc::clone(&shared));
                     while !shared.stop.is_cancelled() {
                         match kind {
                             Kind::Lease => shared.lease_and_report(number).await,
@@ -109,18 +124,28 @@ impl Load {
         }
     }
 
-    /// Waits until of every kind of request three for each of its callers were refused while the store was away.
+    fn check(&self) {
+        assert!(!self.shared.failed.load(Ordering::SeqCst), "a caller failed; it said why above");
+    }
+
+    /// Waits until of every kind of request two for each of its callers were refused while the store was away.
     pub async fn all_refused(&self) {
         let enough = |(kind, callers): &(Kind, usize)| {
-            self.shared.progress[*kind as usize].refused.load(Ordering::SeqCst) >= 3 * callers
+            self.shared.progress[*kind as usize].refused.load(Ordering::SeqCst) >= 2 * callers
         };
-        let refused = || CALLERS.iter().all(enough);
+        let refused = || {
+            self.check();
+            CALLERS.iter().all(enough)
+        };
         until("every kind of request was refused", async || refused()).await;
     }
 
     /// Waits until every kind of request was answered well so often that it is no accident.
     pub async fn all_served(&self) {
-        let served = || self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= 8);
+        let served = || {
+            self.check();
+            self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= 8)
+        };
         until_within(RESUMED, "every kind of request is served", async || served()).await;
     }
 

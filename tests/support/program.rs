@@ -39,11 +39,11 @@ pub struct Program {
 impl Program {
     /// Starts it on a free port and waits until its log says that it serves.
     pub fn serve(command: Command) -> Self {
-        Self::start(command, "started")
+        Self::start(command, "event=\"started\"")
     }
 
-    /// Starts it on a free port and waits until its log tells this event, with the address.
-    pub fn start(mut command: Command, event: &str) -> Self {
+    /// Starts it on a free port and waits until its log tells this, with the address.
+    pub fn start(mut command: Command, told: &str) -> Self {
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
@@ -64,7 +64,7 @@ impl Program {
         });
         let mut program = Self { child, log, url: String::new() };
         program.url = program.wait_for(|log| {
-            let line = log.lines().find(|line| line.contains(&format!("event=\"{event}\"")))?;
+            let line = log.lines().find(|line| line.contains(told))?;
             let address = line.split("address=").nth(1)?.split_whitespace().next()?;
             Some(format!("http://{address}"))
         });
