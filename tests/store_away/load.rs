@@ -22,8 +22,8 @@ pub enum Kind {
 /// The kinds, with how many callers each has.
 const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 16)];
 
-/// Between two requests of a caller that was refused: else those that are refused at once take all of the machine.
-const PACE: Duration = Duration::from_millis(5);
+/// Between two requests of a caller: many ask at once, and yet they do not take all of the machine from the store.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What callers count on.
 #[derive(Debug, Default)]
@@ -102,6 +102,7 @@ impl Load {
                             Kind::Find => shared.find().await,
                             Kind::Increment => shared.increment(&key).await,
                         }
+                        tokio::time::sleep(PACE).await;
                     }
                 });
             }
@@ -167,7 +168,7 @@ impl Shared {
     async fn lease_and_report(&self, caller: usize) {
         let Some(lease) = self.ask(Kind::Lease, "/v1/pools/stability/leases", Value::Null, 201).await else { return };
         let lease_id = lease["lease_id"].as_str().unwrap().to_owned();
-        let used = caller % 4 == 0;
+        let used = caller.is_multiple_of(4);
         self.tally.lock().unwrap().held.insert(lease_id.clone());
         let outcome = json!({"outcome": if used { "used" } else { "unused" }});
         let path = format!("/v1/leases/{lease_id}/report");
@@ -211,10 +212,7 @@ impl Shared {
         let answer = self.send(kind, path, &body).await;
         match answer.status {
             status if status == good => Some(answer.body),
-            503 => {
-                tokio::time::sleep(PACE).await;
-                None
-            }
+            503 => None,
             _ => panic!("{path} was answered {} {}", answer.status, answer.body),
         }
     }

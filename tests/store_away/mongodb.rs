@@ -35,11 +35,11 @@ const USES: u64 = 4;
 /// Keys of the pool that is incremented.
 const INCREMENTED: usize = 8;
 
-/// A keylend that reaches a database of its own by a way that can be broken.
+/// A keylend that reaches a database of its own by a way that can be broken. It ends before its database.
 struct Away {
-    server: OwnServer,
-    proxy: Proxy,
     program: Program,
+    proxy: Proxy,
+    server: OwnServer,
     leased: Documents,
     incremented: Documents,
     client: reqwest::Client,
@@ -115,11 +115,6 @@ impl Away {
     fn told(&self, text: &str) -> usize {
         self.program.log().matches(text).count()
     }
-
-    async fn stop(self) {
-        drop(self.program);
-        self.server.stop().await;
-    }
 }
 
 // Makes cargo build the tests anew when the variable comes or goes: test-with looks at it while they are built.
@@ -156,7 +151,6 @@ fn a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing() {
         let (lost, lines) = (away.told(LOST), away.program.log().lines().count());
         let expected = FAULTS.len()..=2 * FAULTS.len();
         assert!(expected.contains(&lost) && lines < 50, "{lost} times lost: {}", away.program.log());
-        away.stop().await;
     });
 }
 
@@ -191,7 +185,6 @@ fn a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_c
         load.all_served().await;
         let tally = load.end().await;
         away.agrees_with(&tally).await;
-        away.stop().await;
     });
 }
 
@@ -230,6 +223,5 @@ fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_back() 
         away.leased.until_no_lease_is_open().await;
         until_within(RESUMED, "a key is lent again", async || away.lease().await.0 == 201).await;
         assert_eq!(away.leased.open_leases().await, 1);
-        away.stop().await;
     });
 }
