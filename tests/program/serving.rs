@@ -1,11 +1,12 @@
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use keylend::domain::TokenSecret;
 use serde_json::{Value, json};
 
 use crate::place::Place;
-use crate::program::{Program, keylend, output, tells};
+use crate::program::{PATIENCE, Program, keylend, output, tells};
 
 on_both_stores!(
     a_server_says_where_it_is_and_ends_when_told,
@@ -103,6 +104,25 @@ async fn the_log_tells_of_each_request(place: Place) {
     line(&["method=GET", "route=\"/v1/stats\"", "status=401"]);
     assert!(!log.contains(secret), "a token is logged: {log}");
     assert!(!log.contains(lease.rsplit('.').next().unwrap()), "a whole lease id is logged: {log}");
+}
+
+#[test]
+fn a_server_without_files_left_goes_on_when_there_are_some_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.current_dir(folder.path()).env_clear();
+    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keylend")]);
+    let mut program = Program::serve(command);
+    let address = program.url.trim_start_matches("http://").to_owned();
+    let connections: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    program.wait_for(|log| log.contains("a connection could not be accepted").then_some(()));
+    drop(connections);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[test]
