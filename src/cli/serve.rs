@@ -25,6 +25,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   kill -HUP PID                                    reopen the log, read the tokens again
   kill PID                                         stop; twice: at once";
 
+/// How long leases that nobody could be told of have to go back where requests took all of the time to end.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// The first and the longest pause between two tries to reach a store that is not there yet.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -47,6 +50,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     };
     let stop = CancellationToken::new();
     let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
+    let limits = raise_file_limit(limits);
     let frame = Frame { limits, tokens: tokens.subscribe(), stopping: stop.clone() };
     let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let sweeping = tokio::spawn({
@@ -65,11 +69,12 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     tracing::info!(event = "stopping", signal, "no more requests are accepted; a second signal stops at once");
     stop.cancel();
     pools.stop_waiting();
+    let asked = tokio::time::Instant::now();
     let ended = async {
         let _ = server.await;
         let _ = sweeping.await;
         // Leases that nobody could be told of go back before the process ends.
-        pools.settle(limits.drain).await;
+        pools.settle(limits.drain.saturating_sub(asked.elapsed()).max(LAST_WORD)).await;
     };
     tokio::select! {
         () = ended => {
@@ -95,6 +100,21 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         };
         Failure::Failed(format!("the address {address} {why}"))
     })
+}
+
+/// As many open files as the system lets the process have: each caller's connection is one.
+fn raise_file_limit(limits: Limits) -> Limits {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    let within = limits.within(usize::try_from(files).unwrap_or(usize::MAX));
+    if within.connections < limits.connections {
+        tracing::warn!(
+            files,
+            connections = within.connections,
+            wanted = limits.connections,
+            "fewer connections than could be answered: raise the limit of open files (ulimit -n, LimitNOFILE)"
+        );
+    }
+    within
 }
 
 /// One line for each time the settings were read. `address` is the one that is listened on.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use warp::http::HeaderMap;
-use warp::http::header::AUTHORIZATION;
+use warp::http::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
 use warp::{Filter, Rejection};
 
 use super::problem::{Code, Problem};
@@ -23,6 +23,7 @@ impl Caller {
     pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
         let pools = Arc::clone(pools);
         if tokens.is_empty() {
+            refuse_other_sites(headers)?;
             return Ok(Self { token: None, pools });
         }
         let token = bearer(headers).and_then(|secret| tokens.find(&secret)).ok_or_else(|| {
@@ -63,6 +64,25 @@ impl Caller {
     }
 }
 
+/// Refuses what a page of another site sends by its visitor's browser: where no token is needed, it would reach a server
+/// that is there for this machine alone. What is no browser sends neither header.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
+    let of_other_site = |site: &HeaderValue| !matches!(site.as_bytes(), b"same-origin" | b"none");
+    let site_is_other = headers.get("sec-fetch-site").is_some_and(of_other_site);
+    let of_other_origin = |origin: &HeaderValue| {
+        let host = headers.get(HOST).map(HeaderValue::as_bytes);
+        let origin = origin.as_bytes().strip_prefix(b"http://").or(origin.as_bytes().strip_prefix(b"https://"));
+        origin.is_none() || origin != host
+    };
+    if site_is_other || headers.get(ORIGIN).is_some_and(of_other_origin) {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "a page of another site sent this: set KEYLEND_TOKENS, and let the page send one",
+        ));
+    }
+    Ok(())
+}
+
 /// The token that was sent; None where there is none, more than one, or something else.
 fn bearer(headers: &HeaderMap) -> Option<TokenSecret> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -79,8 +99,6 @@ pub(super) fn caller() -> impl Filter<Extract = (Caller,), Error = Rejection> + 
 
 #[cfg(test)]
 mod tests {
-    use warp::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -100,5 +118,31 @@ mod tests {
         }
         assert_eq!(sent(&[]), None);
         assert_eq!(sent(&["Bearer klt_1", "Bearer klt_1"]), None);
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        let refused = |sent: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in sent {
+                headers.insert(*name, HeaderValue::from_str(value).expect("valid"));
+            }
+            refuse_other_sites(&headers).is_err()
+        };
+        let host = ("host", "127.0.0.1:5000");
+        assert!(!refused(&[]) && !refused(&[host]));
+        for own in [("origin", "http://127.0.0.1:5000"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]
+        {
+            assert!(!refused(&[host, own]), "{own:?}");
+        }
+        for other in [
+            ("origin", "http://evil.example"),
+            ("origin", "http://127.0.0.1:5001"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(refused(&[host, other]), "{other:?}");
+        }
     }
 }

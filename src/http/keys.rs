@@ -153,6 +153,8 @@ async fn add_keys(
     limits: &Limits,
 ) -> Answer {
     let pool = caller.pool(pool)?;
+    // Before the first key: an import that ends early has added some.
+    tell(caller, "add", pool, None);
     let summary = match body::media_type(headers).as_deref() {
         Some("application/json") | None => from_json(pool, stream, limits).await?,
         Some("text/plain") => from_lines(pool, SECRETS, stream, limits).await?,
@@ -165,7 +167,6 @@ async fn add_keys(
             ));
         }
     };
-    tell(caller, "add", pool, None);
     Ok(reply::ok(&summary))
 }
 
@@ -198,7 +199,8 @@ async fn from_lines(
         if read > limits.import {
             return Err(body::too_large(limits.import).after_adding_some());
         }
-        import.push(&piece.copy_to_bytes(length)).await?;
+        let pushed = import.push(&piece.copy_to_bytes(length)).await;
+        pushed.map_err(|error| Problem::from(error).after_adding_some())?;
     }
     Ok(import.finish().await?.into())
 }

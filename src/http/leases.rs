@@ -53,8 +53,10 @@ async fn make_lease(pool: String, caller: Caller, headers: HeaderMap, body: Byte
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     match value.to_str() {
+        _ if values.next().is_some() => Err(Problem::invalid("send one Idempotency-Key, not more")),
         Ok(key) if (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(Problem::invalid(format!("Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"))),
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::pool::WAITERS;
 
+/// Open files that are not callers' connections: the store's, the log, and what comes and goes.
+const OTHER_FILES: usize = 64;
+
 /// How much a request may send, how many there may be at once, and how long each step of one may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -17,7 +20,7 @@ pub struct Limits {
     pub connections: usize,
     /// How long a connection has to send the head of a request; also how long it may be idle.
     pub head: Duration,
-    /// How long the next piece of a body may take.
+    /// How long the next piece of a body may take, and how long the next piece of an answer may find no reader.
     pub piece: Duration,
     /// How long a whole JSON body may take.
     pub whole_body: Duration,
@@ -29,6 +32,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The same for a process that may have `files` files open: no more connections than leave room for the others.
+    pub fn within(self, files: usize) -> Self {
+        Self { connections: self.connections.min(files.saturating_sub(OTHER_FILES).max(1)), ..self }
+    }
+
     /// The limits of a server whose JSON bodies have at most `body` bytes, which answers `in_flight` requests at once,
     /// and whose store is waited for `store_timeout` at most.
     pub fn new(body: usize, in_flight: usize, store_timeout: Duration) -> Self {

@@ -10,6 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::{Frame, service};
 use crate::pool::Pools;
@@ -38,7 +39,10 @@ pub async fn serve(listener: TcpListener, pools: Pools, frame: Frame) {
                 Ok((stream, _)) => {
                     // An answer is one small write: it goes at once. Without it, it only goes later.
                     let _ = stream.set_nodelay(true);
-                    let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                    // Nobody keeps a connection, and an export behind it, by not reading.
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(limits.piece));
+                    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service.clone());
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         if let Err(error) = connection.await {

@@ -133,8 +133,21 @@ pub struct Import<'a> {
     number: u64,
     /// Steps under way, in the order of their lines.
     adding: FuturesOrdered<Adding>,
+    /// Lines whose key the pool had, in their order; the first [`LISTED`].
+    known: Vec<u64>,
     /// What was seen so far, where nothing is added; None where it is.
     seen: Option<HashSet<[u8; 16]>>,
+    /// The log knows how it ended.
+    told: bool,
+}
+
+impl Drop for Import<'_> {
+    /// An import that ended early has added keys all the same.
+    fn drop(&mut self) {
+        if !self.told && self.summary.added > 0 {
+            self.log("the import ended early; keys before that place were added");
+        }
+    }
 }
 
 /// A step under way: the numbers of its lines, and what becomes of their keys. Stopped when the import is.
@@ -154,13 +167,17 @@ impl<'a> Import<'a> {
             overflow: false,
             number: 1,
             adding: FuturesOrdered::new(),
+            known: Vec::new(),
             seen: None,
+            told: false,
         }
     }
 
     /// The same, but nothing is added: the summary says what would be.
     pub fn dry_run(self) -> Self {
-        Self { seen: Some(HashSet::new()), ..self }
+        let mut dry = self;
+        (dry.seen, dry.told) = (Some(HashSet::new()), true);
+        dry
     }
 
     /// What became of the lines so far.
@@ -206,13 +223,22 @@ impl<'a> Import<'a> {
         self.end_line();
         self.flush().await?;
         self.wait_for_all_but(0).await?;
-        self.summary.lines.sort_by_key(|(line, _)| *line);
-        if self.seen.is_none() {
-            let Summary { added, known, invalid, .. } = self.summary;
+        let mut summary = self.summary.clone();
+        let invalid = summary.invalid_lines.iter().map(|(line, reason)| (*line, Verdict::Invalid(*reason)));
+        summary.lines = self.known.iter().map(|line| (*line, Verdict::Known)).chain(invalid).collect();
+        summary.lines.sort_by_key(|(line, _)| *line);
+        summary.lines.truncate(LISTED);
+        if !self.told {
+            self.told = true;
             self.pool.0.line.freed();
-            tracing::info!(event = "import_done", pool = %self.pool.policy().name, added, known, invalid, "keys were added");
+            self.log("keys were added");
         }
-        Ok(self.summary)
+        Ok(summary)
+    }
+
+    fn log(&self, text: &str) {
+        let Summary { added, known, invalid, .. } = self.summary;
+        tracing::info!(event = "import_done", pool = %self.pool.policy().name, added, known, invalid, "{text}");
     }
 
     fn grow(&mut self, piece: &[u8]) {
@@ -250,7 +276,6 @@ impl<'a> Import<'a> {
                 if self.summary.invalid_lines.len() < LISTED {
                     self.summary.invalid_lines.push((self.number, reason));
                 }
-                self.tell(self.number, Verdict::Invalid(reason));
             }
         }
         self.number += 1;
@@ -299,15 +324,11 @@ impl<'a> Import<'a> {
     fn judged(&mut self, number: u64, known: bool) {
         if known {
             self.summary.known += 1;
-            self.tell(number, Verdict::Known);
+            if self.known.len() < LISTED {
+                self.known.push(number);
+            }
         } else {
             self.summary.added += 1;
-        }
-    }
-
-    fn tell(&mut self, number: u64, verdict: Verdict) {
-        if self.summary.lines.len() < LISTED {
-            self.summary.lines.push((number, verdict));
         }
     }
 }

@@ -271,7 +271,10 @@ impl Pool {
             self.until(deadline, found).await
         });
         let found = found.await?;
-        self.tell_handed_out(found.id);
+        // Another limit than the pool's own is about other keys than those that go next.
+        if uses_per_key == self.policy().uses_per_key {
+            self.tell_handed_out(found.id);
+        }
         Ok(found)
     }
 

@@ -57,7 +57,8 @@ impl Line {
 impl Pool {
     /// Lends as soon as there is a key, within `wait`; at once where none can become free.
     pub(super) async fn lease_within(&self, ask: Ask, wait: Duration) -> Result<Lent, PoolError> {
-        let until = Instant::now() + wait;
+        let came = Instant::now();
+        let until = came + wait;
         let room = &self.0.waiting_room;
         let _place = room.places.try_acquire().map_err(|_| PoolError::Overloaded)?;
         // A repeated request has its key already, and needs none that another one waits for.
@@ -68,9 +69,9 @@ impl Pool {
         }
         let head = tokio::select! {
             head = timeout_at(until, self.0.line.head.lock()) => head,
-            () = room.closed.cancelled() => return self.none_at_last(ask).await,
+            () = room.closed.cancelled() => return self.none_at_last(ask, came).await,
         };
-        let Ok(_head) = head else { return self.none_at_last(ask).await };
+        let Ok(_head) = head else { return self.none_at_last(ask, came).await };
         loop {
             let asked = Instant::now();
             let looked = self.lease_now(ask.clone()).await;
@@ -111,8 +112,11 @@ impl Pool {
 
     /// For one who never came to the head of the line: a count that sees no usable key is a look as well; else it
     /// is looked once more.
-    async fn none_at_last(&self, ask: Ask) -> Result<Lent, PoolError> {
-        let stats = self.recent_stats(self.deadline(), |_| true).await.map_err(PoolError::nothing_lent)?;
+    async fn none_at_last(&self, ask: Ask, came: Instant) -> Result<Lent, PoolError> {
+        let stats = self
+            .recent_stats(self.deadline(), |(_, started)| started >= came)
+            .await
+            .map_err(PoolError::nothing_lent)?;
         if stats.keys.of(State::Usable) == 0 {
             return Err(PoolError::NoUsableKey { pool: self.policy().name.clone(), stats: Box::new(stats) });
         }

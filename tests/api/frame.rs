@@ -244,6 +244,19 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     serving.stop().await;
 }
 
+/// With a single connection allowed, the next caller is served only once this one's is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_no_answer_keeps_no_connection() {
+    let serving = Serving::start(Limits { piece: SHORT, connections: 1, ..limits() }).await;
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    let requests = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    // Sends requests and never reads, until the server has had enough.
+    let flood = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, flood).await.expect("an end");
+    is_alive(&mut TcpStream::connect(&serving.address).await.unwrap()).await;
+    serving.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_takes_too_long_is_not_waited_for() {
     let serving = Serving::start(Limits { handler: SHORT, ..limits() }).await;

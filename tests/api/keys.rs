@@ -10,6 +10,7 @@ on_both_stores!(
     json_gets_a_verdict_for_each_key,
     text_is_read_as_people_write_it,
     what_is_too_large_or_of_another_type_is_refused,
+    the_first_thousand_lines_that_were_not_added_are_told,
 );
 
 async fn json_gets_a_verdict_for_each_key(place: Place) {
@@ -80,4 +81,18 @@ async fn what_is_too_large_or_of_another_type_is_refused(place: Place) {
         .is_problem(415, "unsupported_media_type");
     let large = json!({"api_key": "x".repeat(5000)});
     server.post("/v1/pools/stability/look_up", large).await.is_problem(413, "too_large");
+}
+
+async fn the_first_thousand_lines_that_were_not_added_are_told(place: Place) {
+    let server = Server::start(place).await;
+    let known: String = (0..900).map(|n| format!("sk-{n}\n")).collect();
+    let text = format!("{known}{}", "a b\n".repeat(500));
+    for (added, told) in [(900, (901, 1400)), (0, (1, 1000))] {
+        let answer = server.ask(Method::POST, "/v1/pools/stability/keys", TEXT, &text).await;
+        assert_eq!((&answer.body["added"], &answer.body["invalid"]), (&json!(added), &json!(500)));
+        let lines = answer.body["lines"].as_array().unwrap();
+        let number = |line: &Value| line["line"].as_u64().unwrap();
+        assert_eq!((number(&lines[0]), number(lines.last().unwrap())), told);
+        assert!(lines.is_sorted_by_key(number));
+    }
 }

@@ -47,7 +47,10 @@ use crate::domain::{
 pub struct SqliteStore {
     path: PathBuf,
     writer: Worker,
+    /// For what reads a few rows, so that it does not wait for what reads many.
     reader: Worker,
+    /// For what goes over a whole pool.
+    lister: Worker,
 }
 
 impl SqliteStore {
@@ -60,11 +63,13 @@ impl SqliteStore {
         let file = path.clone();
         tokio::task::spawn_blocking(move || {
             let (writing, reading) = (schema::open(&file, patience)?, schema::open(&file, patience)?);
+            let listing = schema::open(&file, patience)?;
             // Its thread waits for other processes itself.
             writing.busy_timeout(Duration::ZERO)?;
             let writer = Worker::start("keylend-writer", writing, &file, patience).map_err(OpenError::Thread)?;
             let reader = Worker::start("keylend-reader", reading, &file, patience).map_err(OpenError::Thread)?;
-            Ok(Self { path: file, writer, reader })
+            let lister = Worker::start("keylend-lister", listing, &file, patience).map_err(OpenError::Thread)?;
+            Ok(Self { path: file, writer, reader, lister })
         })
         .await
         .map_err(|error| StoreError::Refused(Box::new(error)))?
@@ -76,6 +81,13 @@ impl SqliteStore {
         step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write(step).await
+    }
+
+    async fn go_over<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.lister.read(step).await
     }
 
     async fn read<T: Send + 'static>(
@@ -169,12 +181,12 @@ impl Store for SqliteStore {
 
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {
         let (pool, keys) = (pool.clone(), keys.to_vec());
-        self.read(move |step| known::known(step, &pool, &keys)).await
+        self.go_over(move |step| known::known(step, &pool, &keys)).await
     }
 
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         let pool = pool.clone();
-        self.read(move |step| list::list(step, &pool, page)).await
+        self.go_over(move |step| list::list(step, &pool, page)).await
     }
 
     async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
@@ -219,7 +231,7 @@ impl Store for SqliteStore {
 
     async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
         let pool = pool.clone();
-        self.read(move |step| examine::examine(step, &pool, listed)).await
+        self.go_over(move |step| examine::examine(step, &pool, listed)).await
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
