@@ -63,6 +63,10 @@ impl Store for Witness {
         self.store.describe()
     }
 
+    fn at_once(&self) -> usize {
+        self.store.at_once()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
     }

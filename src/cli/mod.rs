@@ -1,10 +1,14 @@
 //! The command line: what can be typed, and what each command ends with.
 
+mod check;
+mod completions;
+mod confirm;
 mod keys;
 mod output;
 mod serve;
 mod stats;
 mod store;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Fault, Flags, LogSettings, Purpose, Settings, Source};
 use crate::pool::PoolError;
+use crate::store::StoreError;
 use crate::telemetry::{self, Log};
 
 /// What a command ends with when it does not succeed.
@@ -20,6 +25,8 @@ use crate::telemetry::{self, Log};
 pub enum Failure {
     /// There was nothing to show, or some of what was given was no key. Exit code 1.
     NotAll,
+    /// The pool does not have the key. Exit code 1.
+    NoSuchKey,
     /// It could not be done; the text says why. Exit code 2.
     Failed(String),
     /// The settings or the command line cannot be used. Exit code 64.
@@ -29,9 +36,16 @@ pub enum Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         match error {
+            PoolError::UnknownKey => Self::NoSuchKey,
             PoolError::NoUsableKey { pool, .. } => Self::Failed(format!("pool {pool} has no usable key")),
             other => Self::Failed(other.chain()),
         }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.chain())
     }
 }
 
@@ -56,19 +70,31 @@ const EXAMPLES: &str = "Examples:
   keylend keys import keys.txt             add keys, one per line
   keylend keys list                        show them, masked
   keylend stats                            what is left in each pool
+  keylend check                            what was found, and what to do next
   MONGODB_URI=mongodb://db/ keylend        serve the keys of a MongoDB
 
-Settings come from flags, the environment and .env, in this order.";
+Settings come from flags, the environment, .env and keylend.toml, in this order.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve keys over HTTP (the default)
+    #[command(after_help = serve::EXAMPLES)]
     Serve,
-    /// Add, import, list and find keys
+    /// Add, import, export, list, find and change keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Show what each pool holds
+    #[command(after_help = stats::EXAMPLES)]
     Stats(stats::StatsArguments),
+    /// Make tokens for callers
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Look at settings and store, and say what to do next; changes nothing
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArguments),
+    /// Print a script by which a shell completes keylend's commands
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArguments),
 }
 
 /// Runs the command line and answers its exit code: 0; 1 nothing found, or some of it invalid; 2 failed; 64 usage.
@@ -83,6 +109,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::NotAll) => ExitCode::from(1),
+        Err(Failure::NoSuchKey) => {
+            output::complain("the pool has no such key");
+            ExitCode::from(1)
+        }
         Err(Failure::Failed(why)) => {
             output::complain(&why);
             ExitCode::from(2)
@@ -98,16 +128,28 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(arguments: Arguments) -> Result<(), Failure> {
     let command = arguments.command.unwrap_or(Command::Serve);
+    if let Command::Completions(arguments) = &command {
+        // Whatever the settings are.
+        return completions::run(arguments);
+    }
     let serving = matches!(command, Command::Serve);
-    let purpose = if serving { Purpose::Serving } else { Purpose::Command };
-    let settings = Settings::read(Source::of_process(arguments.flags), purpose).map_err(Failure::Usage)?;
+    let purpose = match command {
+        // What would keep a server from starting is what a check is asked for.
+        Command::Serve | Command::Check(_) => Purpose::Serving,
+        _ => Purpose::Command,
+    };
+    let flags = arguments.flags;
+    let settings = Settings::read(Source::of_process(flags.clone()), purpose).map_err(Failure::Usage)?;
     let log = start_log(&settings.log, serving)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve => serve::serve(&settings, &log).await,
+            Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
+            Command::Token(command) => token::run(&settings, command),
+            Command::Check(arguments) => check::run(&settings, &arguments).await,
+            Command::Completions(arguments) => completions::run(&arguments),
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -2,18 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, store};
-use crate::config::Settings;
-use crate::domain::State;
+use crate::config::{Fault, Flags, Purpose, Settings, Source};
+use crate::domain::{State, Tokens};
 use crate::http::{self, Limits};
 use crate::pool::{self, Pools};
-use crate::shutdown;
+use crate::shutdown::Signals;
+use crate::store::StoreError;
 use crate::telemetry::Log;
+
+pub(super) const EXAMPLES: &str = "Examples:
+  keylend serve
+  keylend serve --listen 0.0.0.0:5000              with tokens: keylend token new
+  kill -HUP PID                                    reopen the log, read the tokens again
+  kill PID                                         stop; twice: at once";
 
 /// How long requests in flight have to end once the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -24,36 +34,59 @@ const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
 /// The first and the longest pause between two tries to reach a store that is not there yet.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-pub(super) async fn serve(settings: &Settings, _log: &Log) -> Result<(), Failure> {
+pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let listener = listen(settings.listen).await?;
-    let pools = store::pools(settings).await?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    tell_read(settings);
+    if !address.ip().is_loopback() && settings.tokens.is_empty() {
         tracing::warn!(%address, "serving without tokens (--insecure-open): whoever reaches the address gets keys");
     }
+    let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
+    let hung_up = || read_again(flags, log, &tokens);
+    let pools = tokio::select! {
+        pools = connect(settings) => pools?,
+        signal = signals.stop(hung_up) => {
+            tracing::info!(event = "stopped", signal, "stopped while it waited for the store");
+            return Ok(());
+        }
+    };
     let stop = CancellationToken::new();
     let limits = Limits { body: settings.body_limit, import: IMPORT_LIMIT };
     let server = http::serve(listener, pools.clone(), limits, stop.clone().cancelled_owned(), DRAIN);
     let server = tokio::spawn(server);
     let sweeping = tokio::spawn({
-        let (pools, stop) = (pools.clone(), stop.clone());
+        let (pools, stop, tokens, limit) = (pools.clone(), stop.clone(), tokens.subscribe(), settings.store_timeout);
         async move {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = prepare(&pools, address) => {}
+                () = prepare(&pools, limit) => {}
             }
+            let tokens = Arc::clone(&tokens.borrow());
+            announce(&pools, address, &tokens).await;
             pool::sweep_until(pools, stop.cancelled()).await;
         }
     });
-    let signal = shutdown::signalled().await?;
-    tracing::info!(event = "stopping", signal, "no more requests are accepted");
+    let signal = signals.stop(hung_up).await;
+    tracing::info!(event = "stopping", signal, "no more requests are accepted; a second signal stops at once");
     stop.cancel();
-    let _ = server.await;
-    let _ = sweeping.await;
-    // Leases that nobody could be told of go back before the process ends.
-    pools.settle(DRAIN).await;
-    tracing::info!(event = "stopped", "stopped");
-    Ok(())
+    pools.stop_waiting();
+    let ended = async {
+        let _ = server.await;
+        let _ = sweeping.await;
+        // Leases that nobody could be told of go back before the process ends.
+        pools.settle(DRAIN).await;
+    };
+    tokio::select! {
+        () = ended => {
+            tracing::info!(event = "stopped", "stopped");
+            Ok(())
+        }
+        signal = signals.stop(hung_up) => {
+            tracing::warn!(event = "stopped", signal, "stopped at once: requests in flight were cut off");
+            Err(Failure::Failed("stopped at once by a second signal; requests in flight were cut off".to_owned()))
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -70,44 +103,109 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
-async fn prepare(pools: &Pools, address: SocketAddr) {
-    let mut pause = BACK_OFF.0;
-    loop {
-        match pools.prepare().await {
-            Ok(notices) => {
-                for notice in notices {
-                    tracing::warn!("{notice}");
-                }
-                return announce(pools, address).await;
-            }
-            Err(error) => {
-                tracing::warn!(
-                    event = "store_lost",
-                    store = pools.store(),
-                    error = error.chain(),
-                    "waiting for the store"
-                );
-            }
+/// One line for each time the settings were read.
+fn tell_read(settings: &Settings) {
+    let (pools, tokens) = (settings.pools.len(), settings.tokens.iter().count());
+    tracing::info!(event = "settings_read", pools, tokens, "the settings are read");
+}
+
+/// After SIGHUP: the log is opened anew, and the tokens are those of the settings as they are now.
+fn read_again(flags: &Flags, log: &Log, tokens: &watch::Sender<Arc<Tokens>>) {
+    if let Err(error) = log.reopen() {
+        tracing::warn!(%error, "LOG_FILE cannot be opened anew: the old file is written on");
+    }
+    let read = Settings::read(Source::of_process(flags.clone()), Purpose::Serving).and_then(|settings| {
+        // A file that is just being written must not open a server that has callers with tokens.
+        if settings.tokens.is_empty() && !tokens.borrow().is_empty() {
+            return Err(vec![Fault::new("KEYLEND_TOKENS", "no token is left; to serve without any, start anew")]);
         }
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-        pause = (pause * 2).min(BACK_OFF.1);
+        Ok(settings)
+    });
+    match read {
+        Ok(settings) => {
+            tell_read(&settings);
+            tokens.send_replace(Arc::new(settings.tokens));
+        }
+        Err(faults) => {
+            let error = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+            tracing::warn!(event = "settings_read", error, "the settings are faulty: the tokens stay as they were");
+        }
     }
 }
 
+/// Pauses that grow, with a part of chance so that instances do not come all at once.
+struct BackOff(Duration);
+
+impl BackOff {
+    const fn new() -> Self {
+        Self(BACK_OFF.0)
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.0.mul_f64(rand::random_range(0.5..1.0))).await;
+        self.0 = (self.0 * 2).min(BACK_OFF.1);
+    }
+}
+
+/// The pools over the store, as soon as its name is known: the addresses behind a mongodb+srv:// name are looked up.
+async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
+    let mut back_off = BackOff::new();
+    loop {
+        match store::pools(settings).await {
+            Err(error @ StoreError::Away(_)) => tell_waiting(&error.chain()),
+            other => return other,
+        }
+        back_off.pause().await;
+    }
+}
+
+/// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
+async fn prepare(pools: &Pools, limit: Duration) {
+    let mut back_off = BackOff::new();
+    // Before there is a collection where there was none.
+    let elsewhere = async { timeout(limit, store::keys_elsewhere(pools)).await.ok().flatten() };
+    let mut notices: Vec<String> = elsewhere.await.into_iter().collect();
+    loop {
+        match pools.prepare().await {
+            Ok(told) => {
+                notices.extend(told);
+                break;
+            }
+            Err(error) => {
+                tell_waiting(&error.chain());
+            }
+        }
+        back_off.pause().await;
+    }
+    // Keys are lent all the same where the policies cannot be recorded.
+    notices.extend(pools.record_policies().await.unwrap_or_else(|error| vec![error.chain()]));
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+}
+
+fn tell_waiting(error: &str) {
+    tracing::warn!(error, "waiting for the store");
+}
+
 /// One line that says what is served, where, and to whom.
-async fn announce(pools: &Pools, address: SocketAddr) {
+async fn announce(pools: &Pools, address: SocketAddr, tokens: &Tokens) {
     let mut usable = Vec::new();
     for pool in pools.all() {
         let keys = pool.stats().await.map(|stats| stats.keys.of(State::Usable).to_string());
         usable.push(format!("{} {}", pool.policy().name, keys.unwrap_or_else(|_| "?".to_owned())));
     }
+    let tokens = match tokens.iter().count() {
+        0 => "none needed".to_owned(),
+        1 => "1 token".to_owned(),
+        count => format!("{count} tokens"),
+    };
     tracing::info!(
         event = "started",
         store = pools.store(),
         usable = usable.join(", "),
         %address,
-        tokens = "none needed",
+        tokens,
         "serving keys"
     );
 }

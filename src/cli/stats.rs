@@ -7,6 +7,10 @@ use crate::config::Settings;
 use crate::domain::State;
 use crate::wire::stats::StatsReply;
 
+pub(super) const EXAMPLES: &str = "Examples:
+  keylend stats
+  keylend stats --json | jq '.pools[0].uses.left'";
+
 #[derive(Args)]
 pub(super) struct StatsArguments {
     /// Print JSON, for programs: as GET /v1/stats

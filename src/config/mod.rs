@@ -172,7 +172,10 @@ impl Settings {
             body_limit: reader.body_limit(),
             pools,
             log: reader.log(),
-            told: reader.told,
+            told: {
+                reader.tell_file();
+                reader.told
+            },
         };
         let mut faults = reader.faults;
         if purpose == Purpose::Serving && tokens_read {
@@ -205,6 +208,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn tell(&mut self, setting: &'static str, value: impl Into<String>, origin: Origin) {
         self.told.push(Told { setting, value: value.into(), origin });
+    }
+
+    fn tell_file(&mut self) {
+        let origin = self.source.find(&["KEYLEND_CONFIG"]).map_or(Origin::Default, |found| found.origin);
+        let name = &self.source.file.name;
+        self.tell("KEYLEND_CONFIG", if name.is_empty() { "none" } else { name }, origin);
     }
 
     /// The value of a setting, `default` where it is not set, or a fault that says what it looks like.

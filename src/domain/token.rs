@@ -205,6 +205,16 @@ impl Token {
         &self.name
     }
 
+    /// Its roles, as they were given.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// The SHA-256 of its text.
+    pub fn digest(&self) -> TokenDigest {
+        self.digest
+    }
+
     /// The pools that it is bound to; None = every pool.
     pub fn pools(&self) -> Option<&[PoolName]> {
         self.pools.as_deref()

@@ -150,11 +150,11 @@ impl From<PoolError> for Problem {
 }
 
 impl Problem {
-    /// The caller learns what to do; the log gets the whole chain, here and nowhere else.
+    /// The caller learns what to do; the log gets the whole chain. That the store is away it was told already, once.
     fn of_store(error: &StoreError) -> Self {
         match error {
             StoreError::Away(_) | StoreError::Unresolved(_) | StoreError::Unusable(_) => {
-                tracing::warn!(error = error.chain(), "the store is not available");
+                tracing::debug!(error = error.chain(), "the store is not available");
                 Self::new(Code::StoreUnavailable, "the store did not answer in time; ask again").retry_soon()
             }
             StoreError::Refused(_) => {

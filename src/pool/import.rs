@@ -89,6 +89,8 @@ pub struct Summary {
     pub invalid: u64,
     /// The lines not added, counted from 1; the first [`LISTED`].
     pub lines: Vec<(u64, Verdict)>,
+    /// The lines that are no keys, counted from 1; the first [`LISTED`].
+    pub invalid_lines: Vec<(u64, InvalidLine)>,
     /// False where another program could have added one of the keys at the same moment: nothing in the store keeps
     /// them unique.
     pub race_proof: bool,
@@ -141,7 +143,8 @@ type Adding = AbortOnDropHandle<(Vec<u64>, Result<AddedKeys, PoolError>)>;
 impl<'a> Import<'a> {
     /// An import of lines of this format into `pool`.
     pub fn new(pool: &'a Pool, format: Format) -> Self {
-        let summary = Summary { added: 0, known: 0, invalid: 0, lines: Vec::new(), race_proof: true };
+        let summary =
+            Summary { added: 0, known: 0, invalid: 0, lines: Vec::new(), invalid_lines: Vec::new(), race_proof: true };
         Self {
             pool,
             format,
@@ -244,6 +247,9 @@ impl<'a> Import<'a> {
             Line::Nothing => {}
             Line::Invalid(reason) => {
                 self.summary.invalid += 1;
+                if self.summary.invalid_lines.len() < LISTED {
+                    self.summary.invalid_lines.push((self.number, reason));
+                }
                 self.tell(self.number, Verdict::Invalid(reason));
             }
         }

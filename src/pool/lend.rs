@@ -11,7 +11,7 @@ use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
 /// The first and the longest pause between two tries to settle what could not be answered.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The longest pause between two looks for a key that the pool says it has: others keep taking it first.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -221,13 +221,16 @@ impl Pool {
     /// handed out, and callers are told at once.
     fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
         self.0.unresolved.store(true, Ordering::Release);
-        tracing::warn!(event = "store_lost", pool = %self.policy().name, "a hand-out was not answered; callers get 503 until it is resolved");
+        tracing::warn!(
+            pool = %self.policy().name,
+            "a hand-out was not answered: callers of the pool get 503 until it is known what became of it"
+        );
         let pool = self.clone();
         self.0.settling.spawn(async move {
             let there = pool.give_back(&request).await;
             pool.0.unresolved.store(false, Ordering::Release);
             drop(turn);
-            tracing::info!(event = "store_back", pool = %pool.policy().name, "the hand-out is resolved");
+            tracing::info!(pool = %pool.policy().name, "it is known what became of the hand-out: the pool lends again");
             if !there {
                 // The command may have been delayed on its way, not lost: the server itself stops it after the
                 // time limit. Another look afterwards finds what it still did.

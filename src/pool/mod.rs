@@ -5,6 +5,7 @@ mod events;
 pub mod export;
 pub mod import;
 mod lend;
+mod outage;
 mod stats;
 mod sweep;
 mod wait;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +47,7 @@ pub struct Pools {
     store: Arc<dyn Store>,
     settling: TaskTracker,
     waiting_room: wait::WaitingRoom,
+    outage: outage::Outage,
 }
 
 impl Pools {
@@ -55,11 +57,14 @@ impl Pools {
     pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
         let settling = TaskTracker::new();
         let waiting_room = wait::WaitingRoom::new();
+        let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
+        let outage = outage::Outage::of(&store.describe());
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
                 policy,
                 store: Arc::clone(&store),
                 time_limit,
+                places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
                 unresolved: AtomicBool::new(false),
@@ -68,10 +73,11 @@ impl Pools {
                 waiting_room: waiting_room.clone(),
                 line: wait::Line::default(),
                 told: events::Told::default(),
+                outage: outage.clone(),
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling, waiting_room }
+        Self { pools: pools.collect(), store, settling, waiting_room, outage }
     }
 
     /// The pool of this name.
@@ -113,7 +119,13 @@ impl Pools {
                 Err(_) => failed = failed.or(Some(StoreError::Away("it took too long to prepare it".into()))),
             }
         }
-        failed.map_or(Ok(notices), |error| Err(PoolError::Store(error)))
+        match failed {
+            None => Ok(notices),
+            Some(error) => {
+                self.outage.failed(&error);
+                Err(PoolError::Store(error))
+            }
+        }
     }
 
     /// Whether the store answers, and has what at least one pool needs.
@@ -186,6 +198,8 @@ struct PoolInner {
     policy: Policy,
     store: Arc<dyn Store>,
     time_limit: Duration,
+    /// One for each operation that the store does at once, for all pools.
+    places: Arc<Semaphore>,
     /// The store has what this pool needs.
     ready: AtomicBool,
     /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
@@ -198,6 +212,7 @@ struct PoolInner {
     waiting_room: wait::WaitingRoom,
     line: wait::Line,
     told: events::Told,
+    outage: outage::Outage,
 }
 
 impl Pool {
@@ -221,7 +236,7 @@ impl Pool {
         Err(not_prepared())
     }
 
-    /// Waits for the store until the time limit.
+    /// Waits for the store, the time limit at most.
     async fn within_limit<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, PoolError> {
         self.until(self.deadline(), answer).await
     }
@@ -232,10 +247,13 @@ impl Pool {
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, PoolError> {
         self.check_prepared()?;
-        match timeout_at(deadline, answer).await {
-            Ok(answer) => answer.map_err(PoolError::Store),
-            Err(_) => Err(PoolError::Store(StoreError::Unresolved("the time limit passed".into()))),
-        }
+        // Half of the time that is left to get a place: who gets none has asked nothing of the store.
+        let now = Instant::now();
+        let place = timeout_at(now + deadline.saturating_duration_since(now) / 2, self.0.places.acquire()).await;
+        let _place = place.map_err(|_| PoolError::Overloaded)?;
+        let answer = timeout_at(deadline, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(StoreError::Unresolved("the time limit passed".into())));
+        answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
     }
 
     /// The key to use next, where keys with at most `max_uses` uses counted or out on lease are taken; the pool's
@@ -404,6 +422,17 @@ impl Pool {
         let examined = timeout(EXAMINING, self.store().examine(self.policy(), listed)).await;
         let examined = examined.unwrap_or_else(|_| Err(StoreError::Away("it took too long to look through it".into())));
         examined.map_err(PoolError::Store)
+    }
+
+    /// Counts the pool as [`Pool::examine`] looks at it: also where the store was never prepared, if what the pool
+    /// needs is there.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn examine_stats(&self) -> Result<PoolStats, PoolError> {
+        let counted = timeout(EXAMINING, self.store().stats(self.policy(), self.policy().uses_per_key)).await;
+        let counted = counted.unwrap_or_else(|_| Err(StoreError::Away("it took too long to count it".into())));
+        counted.map_err(PoolError::Store)
     }
 
     /// The pool at this moment, or as it was a moment ago: computed once for all who ask together.

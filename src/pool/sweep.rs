@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{Pool, PoolError, Pools};
 
 /// The pause between two sweeps, with the sweep itself well below the two seconds that are promised.
@@ -9,9 +11,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many parts one sweep of a pool has at most; the next sweep goes on.
 const PARTS: usize = 100;
-
-/// The longest pause while the store is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Sweeps all pools again and again until `stop` is ready.
 pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
@@ -22,30 +21,15 @@ pub async fn sweep_until(pools: Pools, stop: impl Future<Output = ()>) {
 }
 
 async fn sweep_for_ever(pools: &Pools) {
-    let mut pause = PAUSE;
     loop {
-        tokio::time::sleep(pause).await;
-        let was_away = pause > PAUSE;
-        // One pool that cannot be swept does not keep the others from it.
-        let mut failed = None;
-        for pool in pools.all() {
-            if let Err(error) = sweep(pool).await {
-                failed = Some(error);
-            }
-        }
-        match failed {
-            None => {
-                if was_away {
-                    tracing::info!(event = "store_back", "the store answers again");
-                }
-                pause = PAUSE;
-            }
-            Some(error) => {
-                if !was_away {
-                    tracing::error!(event = "store_lost", error = error.chain(), "lapsed leases cannot be settled");
-                }
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        tokio::time::sleep(PAUSE).await;
+        // All together: one pool that cannot be swept does not keep the others from it, nor hold them up.
+        let swept = join_all(pools.all().map(sweep)).await;
+        match swept.into_iter().find_map(Result::err) {
+            None => pools.outage.is_over(),
+            // Not that too many others ask: the next sweep is soon.
+            Some(PoolError::Overloaded) => {}
+            Some(error) => pools.outage.sweep_failed(&error),
         }
     }
 }

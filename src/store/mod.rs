@@ -216,6 +216,10 @@ pub trait Store: Send + Sync {
     /// What and where the store is, for people; without credentials.
     fn describe(&self) -> String;
 
+    /// How many operations it does at once. Those beyond wait before they are asked of it, where a caller who gives
+    /// up leaves nothing behind.
+    fn at_once(&self) -> usize;
+
     /// Asks the store for an answer, as it must give one to lend.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -5,5 +5,6 @@ pub mod export;
 pub mod keys;
 pub mod leases;
 pub mod pools;
+pub mod record;
 pub mod stats;
 mod timestamp;

@@ -74,6 +74,10 @@ impl Store for Faulty {
         self.inner.describe()
     }
 
+    fn at_once(&self) -> usize {
+        self.inner.at_once()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.gate().await;
         self.inner.ping().await

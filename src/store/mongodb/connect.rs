@@ -15,6 +15,9 @@ use crate::store::StoreError;
 /// The database where neither the settings nor the URI name one.
 const DATABASE: &str = "keylend";
 
+/// How many operations go on at the same time where the URI has no `maxPoolSize`: the driver's own default.
+const AT_ONCE: u32 = 10;
+
 /// A connection string. It can hold a password: `Debug` is redacted, and there is no `Display`.
 #[derive(Clone)]
 pub struct MongoUri(SecretString);
@@ -37,11 +40,19 @@ impl fmt::Debug for MongoUri {
     }
 }
 
+/// The driver, set up.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) database: Database,
+    /// How many operations may go on at the same time.
+    pub(super) at_once: usize,
+}
+
 pub(super) async fn connect(
     uri: &MongoUri,
     database: Option<&str>,
     time_limit: Duration,
-) -> Result<(Client, Database), StoreError> {
+) -> Result<Connected, StoreError> {
     // The driver's message can repeat parts of the URI, and so a password: it is not passed on.
     let unusable = || {
         StoreError::Unusable(
@@ -65,10 +76,15 @@ pub(super) async fn connect(
     options.retry_writes = Some(true);
     options.server_selection_timeout = Some(time_limit);
     options.connect_timeout = Some(time_limit);
+    // Nobody may wait inside the driver for a connection: one who gives up there stays in the driver's line, which
+    // moves on by one for each that joins it. After a stall of seconds it held up everybody for minutes. So whoever
+    // asks gets a connection at once, and the pools see to it that no more ask than this.
+    let at_once = options.max_pool_size.replace(u32::MAX).unwrap_or(AT_ONCE);
+    options.max_connecting = Some(u32::MAX);
     let named = database.map(str::to_owned).or_else(|| options.default_database.clone());
     let client = Client::with_options(options).map_err(|_| unusable())?;
     let database = client.database(named.as_deref().unwrap_or(DATABASE));
-    Ok((client, database))
+    Ok(Connected { client, database, at_once: at_once as usize })
 }
 
 #[cfg(test)]
@@ -84,7 +100,7 @@ mod tests {
     async fn the_guarantees_are_forced_over_the_uri() {
         let uri =
             MongoUri::new("mongodb://127.0.0.1:1/mine?w=0&journal=false&retryWrites=false&readPreference=secondary");
-        let (_, database) = connect(&uri, None, Duration::from_secs(1)).await.expect("valid");
+        let database = connect(&uri, None, Duration::from_secs(1)).await.expect("valid").database;
         let concern = database.write_concern().expect("set");
         assert_eq!((concern.w.clone(), concern.journal), (Some(Acknowledgment::Majority), Some(true)));
         assert!(matches!(
@@ -101,15 +117,23 @@ mod tests {
             ("mongodb://127.0.0.1:1/mine", None, "mine"),
             ("mongodb://127.0.0.1:1/", None, "keylend"),
         ] {
-            let (_, database) = connect(&MongoUri::new(uri), setting, Duration::from_secs(1)).await.expect("valid");
-            assert_eq!(database.name(), expected);
+            let connected = connect(&MongoUri::new(uri), setting, Duration::from_secs(1)).await.expect("valid");
+            assert_eq!(connected.database.name(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_uri_says_how_many_operations_go_on_at_once() {
+        for (uri, expected) in [("mongodb://127.0.0.1:1/?maxPoolSize=3", 3), ("mongodb://127.0.0.1:1/", 10)] {
+            let connected = connect(&MongoUri::new(uri), None, Duration::from_secs(1)).await.expect("valid");
+            assert_eq!(connected.at_once, expected);
         }
     }
 
     #[tokio::test]
     async fn a_bad_uri_is_told_without_repeating_it() {
         let error =
-            connect(&MongoUri::new("mongodb://me:hu sh@@/"), None, Duration::from_secs(1)).await.expect_err("bad");
+            connect(&MongoUri::new("mongodb://me:hu sh@@/"), None, Duration::from_secs(1)).await.err().expect("bad");
         assert!(error.chain().contains("MONGODB_URI") && !error.chain().contains("hu sh"), "{}", error.chain());
     }
 }

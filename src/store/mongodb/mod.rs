@@ -39,6 +39,8 @@ use crate::domain::{
     EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
 };
 
+use self::connect::Connected;
+
 pub use connect::MongoUri;
 
 /// The collection of what is not about one key: counters and the like.
@@ -50,6 +52,8 @@ pub struct MongoStore {
     database: Database,
     /// The longest that the server works on one command, so that none goes on long after its caller has left.
     time_limit: Duration,
+    /// See [`Store::at_once`].
+    at_once: usize,
 }
 
 impl MongoStore {
@@ -61,8 +65,8 @@ impl MongoStore {
     /// # Errors
     /// [`StoreError::Unusable`] where the URI cannot be understood.
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
-        let (client, database) = connect::connect(uri, database, time_limit).await?;
-        Ok(Self { client, database, time_limit })
+        let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
+        Ok(Self { client, database, time_limit, at_once })
     }
 
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
@@ -114,6 +118,10 @@ fn not_built<T>() -> Result<T, StoreError> {
 impl Store for MongoStore {
     fn describe(&self) -> String {
         format!("MongoDB database {}", self.database.name())
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

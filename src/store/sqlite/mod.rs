@@ -96,6 +96,10 @@ impl Store for SqliteStore {
         format!("SQLite file {}", self.path.display())
     }
 
+    fn at_once(&self) -> usize {
+        worker::QUEUE
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(|step| step.tx.query_row("SELECT count(*) FROM keylend_meta", [], |_| Ok(()))).await
     }

@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::store::StoreError;
 
 /// How many steps may stand in line; who comes later waits to stand in it.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 
 /// How long the file is left free after a write while other processes write too: long enough for one of them to
 /// look. Else the process that had it has it again before anyone can.

@@ -1,0 +1,37 @@
+//! `keylend keys add`
+
+use std::io;
+
+use clap::Args;
+
+use super::{PoolArguments, import};
+use crate::cli::{Failure, store};
+use crate::config::Settings;
+use crate::pool::import::{Import, SECRETS};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  keylend keys add sk-0123456789abcdef
+  pass show stability | keylend keys add -";
+
+#[derive(Args)]
+pub(in crate::cli) struct AddArguments {
+    /// Keys, or - for standard input; other users of this machine can see what is given here
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+    #[command(flatten)]
+    pool: PoolArguments,
+}
+
+pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<(), Failure> {
+    let pools = store::prepared(settings).await?;
+    let pool = pools.get(&arguments.pool.pool)?;
+    let mut import = Import::new(pool, SECRETS);
+    for key in &arguments.keys {
+        if key == "-" {
+            import::read_into(&mut import, io::stdin().lock(), &|_| {}).await?;
+        } else {
+            import.push_secret(key).await?;
+        }
+    }
+    import::tell(import.finish().await?, false, arguments.pool.json)
+}

@@ -1,0 +1,80 @@
+//! `keylend keys`: one command a file.
+
+mod add;
+mod change;
+mod export;
+mod find;
+mod import;
+mod list;
+mod named;
+mod remove;
+mod reset;
+mod shown;
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use crate::config::Settings;
+
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// Add keys: given here, or one per line on standard input
+    #[command(after_help = add::EXAMPLES)]
+    Add(add::AddArguments),
+    /// Add the keys of a file, one per line, or as they were exported
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::ImportArguments),
+    /// Write all keys of a pool with their secrets, one JSON object a line, as import takes them again
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArguments),
+    /// List keys, masked
+    #[command(after_help = list::EXAMPLES)]
+    List(list::ListArguments),
+    /// Find the key to use next; stamps it, as a service's call does
+    #[command(after_help = find::EXAMPLES)]
+    Find(find::FindArguments),
+    /// Show all that is stored of keys, masked
+    #[command(after_help = shown::EXAMPLES)]
+    Show(named::NamedKeys),
+    /// Switch keys on
+    #[command(after_help = change::ENABLE_EXAMPLES)]
+    Enable(named::NamedKeys),
+    /// Switch keys off
+    #[command(after_help = change::DISABLE_EXAMPLES)]
+    Disable(named::NamedKeys),
+    /// Let keys rest for a while, or end their rest
+    #[command(after_help = change::REST_EXAMPLES)]
+    Rest(change::RestArguments),
+    /// Set the counts of keys to 0, as for a new month
+    #[command(after_help = reset::EXAMPLES)]
+    Reset(reset::ResetArguments),
+    /// Take keys out of the pool for good
+    #[command(after_help = remove::EXAMPLES)]
+    Remove(remove::RemoveArguments),
+}
+
+#[derive(Args)]
+struct PoolArguments {
+    /// The pool
+    #[arg(long, default_value = "stability")]
+    pool: String,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(), Failure> {
+    match command {
+        KeysCommand::Add(arguments) => add::run(settings, arguments).await,
+        KeysCommand::Import(arguments) => import::run(settings, arguments).await,
+        KeysCommand::Export(arguments) => export::run(settings, arguments).await,
+        KeysCommand::List(arguments) => list::run(settings, arguments).await,
+        KeysCommand::Find(arguments) => find::run(settings, arguments).await,
+        KeysCommand::Show(arguments) => shown::run(settings, arguments).await,
+        KeysCommand::Enable(arguments) => change::enable(settings, arguments).await,
+        KeysCommand::Disable(arguments) => change::disable(settings, arguments).await,
+        KeysCommand::Rest(arguments) => change::rest(settings, arguments).await,
+        KeysCommand::Reset(arguments) => reset::run(settings, arguments).await,
+        KeysCommand::Remove(arguments) => remove::run(settings, arguments).await,
+    }
+}

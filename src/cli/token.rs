@@ -1,0 +1,146 @@
+//! `keylend token new`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Failure, output};
+use crate::config::{Fault, Settings};
+use crate::domain::{PoolName, Role, Token, TokenSecret};
+
+#[derive(Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token: shown once, with what goes into the settings
+    #[command(after_help = EXAMPLES)]
+    New(NewArguments),
+}
+
+const EXAMPLES: &str = "Examples:
+  keylend token new web --role service
+  keylend token new bot --role stats --pool plantid --pool healthid
+  keylend token new ops --role admin --json | jq -r .entry";
+
+#[derive(Args)]
+pub(super) struct NewArguments {
+    /// Its name, which goes into leases and the log
+    name: String,
+    /// What it may do: service, stats, admin (which is all)
+    #[arg(long = "role", required = true, value_name = "ROLE", value_parser = role)]
+    roles: Vec<Role>,
+    /// A pool that it is bound to; without any it reaches every pool
+    #[arg(long = "pool", value_name = "POOL")]
+    pools: Vec<String>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn role(word: &str) -> Result<Role, String> {
+    Role::of_word(word).ok_or_else(|| format!("a role is one of {}", Role::ALL.map(Role::as_str).join(", ")))
+}
+
+/// A new token with all that is to be known of it.
+#[derive(Serialize)]
+struct NewToken<'a> {
+    token: &'a str,
+    entry: String,
+    toml: String,
+    curl: String,
+}
+
+pub(super) fn run(settings: &Settings, command: TokenCommand) -> Result<(), Failure> {
+    let TokenCommand::New(arguments) = command;
+    let secret = TokenSecret::from_random(rand::random());
+    let token = token(settings, &arguments, &secret).map_err(Failure::Usage)?;
+    let new = NewToken {
+        token: secret.expose(),
+        entry: token.entry(),
+        toml: toml(&token),
+        curl: curl(settings, &token, &secret),
+    };
+    if arguments.json {
+        return output::print_json(&new);
+    }
+    let indented = new.toml.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+    output::print(&format!(
+        "The token, shown this once:\n  {}\n\nIts entry in KEYLEND_TOKENS, beside others by commas:\n  {}\n\nOr in \
+         keylend.toml:\n{indented}\n\nOnce keylend was started anew, or told by SIGHUP:\n  {}",
+        new.token, new.entry, new.curl
+    ))
+}
+
+fn token(settings: &Settings, arguments: &NewArguments, secret: &TokenSecret) -> Result<Token, Vec<Fault>> {
+    let mut faults = Vec::new();
+    if settings.tokens.iter().any(|token| token.name() == arguments.name) {
+        faults.push(Fault::new("NAME", "there is a token of this name: choose another"));
+    }
+    let known = || settings.pools.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
+    let mut pools: Vec<PoolName> = Vec::new();
+    for name in &arguments.pools {
+        match settings.pools.iter().find(|policy| policy.name.as_str() == name) {
+            Some(policy) if pools.contains(&policy.name) => {}
+            Some(policy) => pools.push(policy.name.clone()),
+            None => faults.push(Fault::new("--pool", format!("there is no such pool; there are: {}", known()))),
+        }
+    }
+    let mut roles: Vec<Role> = Vec::new();
+    for role in &arguments.roles {
+        if !roles.contains(role) {
+            roles.push(*role);
+        }
+    }
+    let pools = (!arguments.pools.is_empty()).then_some(pools);
+    match Token::new(&arguments.name, roles, pools, secret.digest()) {
+        Ok(token) if faults.is_empty() => return Ok(token),
+        Ok(_) => {}
+        // Its pools are told of above.
+        Err(_) if !faults.is_empty() => {}
+        Err(why) => faults.push(Fault::new("NAME", why.to_string())),
+    }
+    Err(faults)
+}
+
+/// The same token as a section of `keylend.toml`.
+fn toml(token: &Token) -> String {
+    let list = |words: Vec<&str>| words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    let roles = list(token.roles().iter().map(|role| role.as_str()).collect());
+    let pools = token.pools().map_or_else(String::new, |pools| {
+        format!("pools = [{}]\n", list(pools.iter().map(PoolName::as_str).collect()))
+    });
+    format!("[[tokens]]\nname = \"{}\"\nroles = [{roles}]\n{pools}sha256 = \"{}\"", token.name(), token.digest())
+}
+
+/// A request that the token may make, to the address that is configured. Nothing is counted by it.
+fn curl(settings: &Settings, token: &Token, secret: &TokenSecret) -> String {
+    let pool = token.pools().and_then(<[PoolName]>::first).or(settings.pools.first().map(|policy| &policy.name));
+    let request = match pool {
+        Some(pool) if !token.has(Role::Stats) => format!("/v1/pools/{pool}/find_usable_key' -X POST"),
+        _ => "/v1/stats'".to_owned(),
+    };
+    format!("curl 'http://{}{request} -H 'Authorization: Bearer {}'", reached(settings.listen), secret.expose())
+}
+
+/// Where this machine reaches a server that listens there.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_on_this_machine() {
+        for (listen, expected) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:2", "[::1]:2"), ("10.0.0.1:3", "10.0.0.1:3"), ("[::1]:4", "[::1]:4")]
+        {
+            assert_eq!(reached(listen.parse().unwrap()).to_string(), expected);
+        }
+    }
+}
