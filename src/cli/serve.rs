@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, store};
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
-use crate::http::{self, Limits};
+use crate::http::{self, Frame, Limits};
 use crate::pool::{self, Pools};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
@@ -24,12 +24,6 @@ pub(super) const EXAMPLES: &str = "Examples:
   keylend serve --listen 0.0.0.0:5000              with tokens: keylend token new
   kill -HUP PID                                    reopen the log, read the tokens again
   kill PID                                         stop; twice: at once";
-
-/// How long requests in flight have to end once the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
-
-/// The largest list of keys sent as text: 256 MiB.
-const IMPORT_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The first and the longest pause between two tries to reach a store that is not there yet.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -45,22 +39,22 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
     let hung_up = || read_again(flags, log, &tokens);
     let pools = tokio::select! {
-        pools = connect(settings) => pools?,
+        pools = connect(settings, address) => pools?,
         signal = signals.stop(hung_up) => {
             tracing::info!(event = "stopped", signal, "stopped while it waited for the store");
             return Ok(());
         }
     };
     let stop = CancellationToken::new();
-    let limits = Limits { body: settings.body_limit, import: IMPORT_LIMIT };
-    let server = http::serve(listener, pools.clone(), limits, stop.clone().cancelled_owned(), DRAIN);
-    let server = tokio::spawn(server);
+    let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
+    let frame = Frame { limits, tokens: tokens.subscribe(), stopping: stop.clone() };
+    let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let sweeping = tokio::spawn({
         let (pools, stop, tokens, limit) = (pools.clone(), stop.clone(), tokens.subscribe(), settings.store_timeout);
         async move {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = prepare(&pools, limit) => {}
+                () = prepare(&pools, address, limit) => {}
             }
             let tokens = Arc::clone(&tokens.borrow());
             announce(&pools, address, &tokens).await;
@@ -75,7 +69,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         let _ = server.await;
         let _ = sweeping.await;
         // Leases that nobody could be told of go back before the process ends.
-        pools.settle(DRAIN).await;
+        pools.settle(limits.drain).await;
     };
     tokio::select! {
         () = ended => {
@@ -148,11 +142,11 @@ impl BackOff {
 }
 
 /// The pools over the store, as soon as its name is known: the addresses behind a mongodb+srv:// name are looked up.
-async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
+async fn connect(settings: &Settings, address: SocketAddr) -> Result<Pools, StoreError> {
     let mut back_off = BackOff::new();
     loop {
         match store::pools(settings).await {
-            Err(error @ StoreError::Away(_)) => tell_waiting(&error.chain()),
+            Err(error @ StoreError::Away(_)) => tell_waiting(address, &error.chain()),
             other => return other,
         }
         back_off.pause().await;
@@ -160,7 +154,7 @@ async fn connect(settings: &Settings) -> Result<Pools, StoreError> {
 }
 
 /// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
-async fn prepare(pools: &Pools, limit: Duration) {
+async fn prepare(pools: &Pools, address: SocketAddr, limit: Duration) {
     let mut back_off = BackOff::new();
     // Before there is a collection where there was none.
     let elsewhere = async { timeout(limit, store::keys_elsewhere(pools)).await.ok().flatten() };
@@ -172,7 +166,7 @@ async fn prepare(pools: &Pools, limit: Duration) {
                 break;
             }
             Err(error) => {
-                tell_waiting(&error.chain());
+                tell_waiting(address, &error.chain());
             }
         }
         back_off.pause().await;
@@ -184,8 +178,8 @@ async fn prepare(pools: &Pools, limit: Duration) {
     }
 }
 
-fn tell_waiting(error: &str) {
-    tracing::warn!(error, "waiting for the store");
+fn tell_waiting(address: SocketAddr, error: &str) {
+    tracing::warn!(error, %address, "waiting for the store");
 }
 
 /// One line that says what is served, where, and to whom.

@@ -120,6 +120,11 @@ impl DisabledReason {
     /// All reasons.
     pub const ALL: [Self; 4] = [Self::Rejected, Self::Exhausted, Self::Operator, Self::RemovedFromFile];
 
+    /// Whether a report gives it: it is about the secret, and ends with it.
+    pub const fn is_of_report(self) -> bool {
+        matches!(self, Self::Rejected | Self::Exhausted)
+    }
+
     /// The reason of this word; None for another text.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
@@ -222,6 +227,7 @@ mod tests {
         assert_eq!(words, ["rejected", "exhausted", "operator", "removed_from_file"]);
         assert_eq!(DisabledReason::of_word("operator"), Some(DisabledReason::Operator));
         assert_eq!(DisabledReason::of_word("Operator"), None);
+        assert_eq!(DisabledReason::ALL.map(DisabledReason::is_of_report), [true, true, false, false]);
     }
 
     proptest! {

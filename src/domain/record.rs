@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::key::{DisabledReason, Key, KeyId};
+use super::key::{DisabledReason, Key, KeyId, MAX_USAGE_COUNT, UsageCount};
 use super::secret::Secret;
 use super::timestamp::Timestamp;
 
@@ -130,8 +130,53 @@ pub struct KeyChange {
     /// Writes the note; Some(None) takes it away.
     pub note: Option<Option<String>>,
     /// Gives it another secret, with which it starts afresh: count 0 unless given here, rest ended, a report's
-    /// disabling ended, open leases dropped.
+    /// disabling ended, open leases dropped. The one that it has already is no other: so a change can be repeated.
     pub secret: Option<Secret>,
+}
+
+impl KeyChange {
+    /// Whether nothing is changed.
+    pub const fn is_empty(&self) -> bool {
+        matches!(self, Self { is_active: None, usage_count: None, rest: None, note: None, secret: None })
+    }
+
+    /// The count that is set, where there is one; never more than a count can be.
+    pub fn count(&self) -> Option<u64> {
+        self.usage_count.map(|count| count.min(MAX_USAGE_COUNT))
+    }
+
+    /// Changes a key at `now`. This is the one truth: what the stores change is tested against it.
+    pub fn apply(&self, record: &mut KeyRecord, now: Timestamp) {
+        let key = &mut record.key;
+        if let Some(secret) = &self.secret
+            && key.secret.as_ref().map(Secret::expose) != Some(secret.expose())
+        {
+            key.secret = Some(secret.clone());
+            key.usage_count = UsageCount::Whole(0);
+            key.resting_until = None;
+            (key.open_leases, key.first_lease_ends_at) = (Some(0), None);
+            record.leases.clear();
+            if record.disabled_reason.is_some_and(DisabledReason::is_of_report) {
+                (key.is_active, record.disabled_reason) = (true, None);
+            }
+        }
+        if let Some(count) = self.count() {
+            key.usage_count = UsageCount::Whole(count);
+        }
+        match self.rest {
+            None => {}
+            Some(Rest::End) => key.resting_until = None,
+            // A longer rest is never shortened.
+            Some(Rest::For(rest)) => key.resting_until = key.resting_until.max(Some(now.plus(rest))),
+        }
+        if let Some(is_active) = self.is_active {
+            key.is_active = is_active;
+            record.disabled_reason = if is_active { None } else { Some(DisabledReason::Operator) };
+        }
+        if let Some(note) = &self.note {
+            record.note.clone_from(note);
+        }
+    }
 }
 
 /// What an operator does to the rest of a key.

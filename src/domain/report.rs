@@ -79,6 +79,9 @@ pub enum Effect {
 }
 
 impl Report {
+    /// The end of a lease that was not used.
+    pub const UNUSED: Self = Self { outcome: Outcome::Unused, retry_after: None };
+
     /// A report of `outcome`; `retry_after` is the provider's hint, with `rate_limited` only.
     ///
     /// # Errors

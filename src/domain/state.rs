@@ -24,6 +24,11 @@ impl State {
     /// All states, in the order in which they are looked for.
     pub const ALL: [Self; 6] = [Self::Invalid, Self::Disabled, Self::Spent, Self::Resting, Self::Leased, Self::Usable];
 
+    /// The state of this word; None for another text.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The shown word.
     pub const fn as_str(self) -> &'static str {
         match self {

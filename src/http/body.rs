@@ -1,60 +1,69 @@
-//! Bodies: JSON of bounded size. What is wrong with one is said by place, never by content: it can hold a secret.
+//! Bodies: of bounded size, read in bounded time. What is wrong with one is said by place, never by content: it can hold a secret.
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use warp::http::HeaderMap;
 use warp::http::header::CONTENT_TYPE;
 use warp::{Filter, Rejection};
 
+use super::Limits;
 use super::problem::{Code, Problem};
 use crate::domain::KeyRef;
 use crate::wire::keys::KeyRefBody;
 
-/// A JSON body of at most `limit` bytes, unread; empty where there is none.
-pub(super) fn json(limit: usize) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Clone {
-    warp::header::headers_cloned().and(warp::body::stream()).then(move |headers, stream| read(headers, stream, limit))
+/// A body that was read before.
+pub(super) fn read() -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
+    warp::body::bytes()
 }
 
-async fn read(
-    headers: HeaderMap,
-    stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
-    limit: usize,
-) -> Result<Bytes, Problem> {
-    let body = collect(stream, limit).await?;
-    if !body.is_empty() && media_type(&headers).is_some_and(|media_type| media_type != "application/json") {
-        return Err(Problem::new(
+/// Whether these are the headers of a JSON body; one that does not say what it is may be one.
+pub(super) fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match media_type(headers).as_deref() {
+        None | Some("application/json") => Ok(()),
+        Some(_) => Err(Problem::new(
             Code::UnsupportedMediaType,
             "this route takes JSON: send the header content-type: application/json",
-        ));
+        )),
     }
-    Ok(body)
 }
 
-/// All of a body of at most `limit` bytes.
-pub(super) async fn collect(
-    stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
-    limit: usize,
+/// All of a body of bounded size and time.
+pub(super) async fn collect<E>(
+    stream: impl Stream<Item = Result<impl Buf, E>>,
+    limits: &Limits,
 ) -> Result<Bytes, Problem> {
     let mut stream = std::pin::pin!(stream);
-    let mut body = BytesMut::new();
-    while let Some(piece) = stream.next().await {
-        let mut piece = piece.map_err(|_| cut_short())?;
-        if body.len() + piece.remaining() > limit {
-            return Err(too_large(limit as u64));
+    let collect = async {
+        let mut body = BytesMut::new();
+        while let Some(mut piece) = next_piece(&mut stream, limits).await? {
+            let length = piece.remaining();
+            if body.len() + length > limits.body {
+                return Err(too_large(limits.body as u64));
+            }
+            body.extend_from_slice(&piece.copy_to_bytes(length));
         }
-        let length = piece.remaining();
-        body.extend_from_slice(&piece.copy_to_bytes(length));
-    }
-    Ok(body.freeze())
+        Ok(body.freeze())
+    };
+    timeout(limits.whole_body, collect).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The next piece of a body; None at its end.
+pub(super) async fn next_piece<P, E>(
+    stream: &mut (impl Stream<Item = Result<P, E>> + Unpin),
+    limits: &Limits,
+) -> Result<Option<P>, Problem> {
+    let piece = timeout(limits.piece, stream.next()).await.map_err(|_| late())?;
+    piece.transpose().map_err(|_| Problem::invalid("the body ended too early"))
+}
+
+fn late() -> Problem {
+    Problem::new(Code::Timeout, "the body did not come in time; send it again")
 }
 
 pub(super) fn too_large(limit: u64) -> Problem {
     Problem::new(Code::TooLarge, format!("the body is larger than {limit} bytes"))
-}
-
-pub(super) fn cut_short() -> Problem {
-    Problem::invalid("the body ended too early")
 }
 
 /// The media type of a request, without its parameters, in lower case; None where none is given.

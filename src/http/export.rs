@@ -5,7 +5,6 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use warp::Reply;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use warp::reply::Response;
 
 use super::problem::Answer;
 use crate::pool::Pool;

@@ -5,10 +5,10 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::caller::{Caller, caller};
 use super::problem::{Answer, Problem};
 use super::query;
 use super::reply;
-use crate::pool::Pools;
 use crate::wire::keys::FoundKeyReply;
 
 /// The largest `max_uses`: the largest number of uses that a pool can give.
@@ -20,22 +20,23 @@ struct FindQuery {
     max_uses: Option<u32>,
 }
 
-pub(super) fn route(pools: Pools) -> BoxedFilter<(Response,)> {
+pub(super) fn route() -> BoxedFilter<(Response,)> {
     warp::path!("v1" / "pools" / String / "find_usable_key")
         .and(warp::post())
+        .and(caller())
         .and(query::raw())
-        .then(move |pool: String, query: String| find_usable_key(pools.clone(), pool, query))
+        .then(find_usable_key)
         .map(Reply::into_response)
         .boxed()
 }
 
-async fn find_usable_key(pools: Pools, pool: String, query: String) -> Answer {
+async fn find_usable_key(pool: String, caller: Caller, query: String) -> Answer {
+    let pool = caller.pool(&pool)?;
     let expected = format!("max_uses is a whole number from 0 to {MAX_USES}");
     let query: FindQuery = query::parse(&query, &expected)?;
     if query.max_uses.is_some_and(|max_uses| max_uses > MAX_USES) {
         return Err(Problem::invalid(expected));
     }
-    let pool = pools.get(&pool)?;
     let found = pool.find_usable_key(query.max_uses).await?;
     Ok(reply::ok(&FoundKeyReply::new(pool.policy(), &found)))
 }

@@ -1,11 +1,12 @@
 //! `GET /livez`, `GET /readyz`
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
 use super::reply;
 use crate::pool::Pools;
 
@@ -19,17 +20,17 @@ pub(super) fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Cl
     warp::get().or(warp::head()).unify()
 }
 
-/// The process is up.
-pub(super) fn livez() -> BoxedFilter<(Response,)> {
-    warp::path!("livez").and(get_or_head()).map(|| reply::ok(&Health { status: "up" })).boxed()
+pub(super) fn routes(pools: Pools, stopping: CancellationToken) -> BoxedFilter<(Response,)> {
+    let livez = warp::path!("livez").and(get_or_head()).map(|| reply::ok(&Health { status: "up" }));
+    let readyz = warp::path!("readyz").and(get_or_head()).then(move || ready(pools.clone(), stopping.clone()));
+    livez.or(readyz.map(Reply::into_response)).unify().boxed()
 }
 
-/// The store answers: keys can be lent.
-pub(super) fn readyz(pools: Pools) -> BoxedFilter<(Response,)> {
-    warp::path!("readyz").and(get_or_head()).then(move || ready(pools.clone())).map(Reply::into_response).boxed()
-}
-
-async fn ready(pools: Pools) -> Answer {
+/// Whether the store answers, and this instance goes on: keys can be lent.
+async fn ready(pools: Pools, stopping: CancellationToken) -> Answer {
+    if stopping.is_cancelled() {
+        return Err(Problem::stopping());
+    }
     pools.check_ready().await?;
     Ok(reply::ok(&Health { status: "ready" }))
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/pools/{pool}/leases`, `POST /v1/leases/{lease_id}/report`, `POST /v1/leases/{lease_id}/renew`
+//! `POST /v1/pools/{pool}/leases`; `GET`, `DELETE /v1/leases/{lease_id}`, and `POST` to its `/report` and `/renew`
 
 use bytes::Bytes;
 use warp::filters::BoxedFilter;
@@ -7,36 +7,42 @@ use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::caller::{Caller, caller};
+use super::health::get_or_head;
 use super::problem::{Answer, Code, Problem};
-use super::reply;
-use super::{Limits, body};
-use crate::domain::LeaseId;
-use crate::pool::{Ask, Pools};
-use crate::wire::leases::{LeaseBody, LeaseReply, RenewBody, RenewReply, ReportBody, ReportReply};
+use super::{body, prefer, reply};
+use crate::domain::{LeaseId, Report};
+use crate::pool::Ask;
+use crate::wire::leases::{LeaseBody, LeaseReply, OpenLeaseReply, RenewBody, RenewReply, ReportBody, ReportReply};
 
 /// The longest Idempotency-Key, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-pub(super) fn lease(pools: Pools, limits: Limits) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "pools" / String / "leases")
+pub(super) fn routes() -> BoxedFilter<(Response,)> {
+    let make = warp::path!("v1" / "pools" / String / "leases")
         .and(warp::post())
+        .and(caller())
         .and(warp::header::headers_cloned())
-        .and(body::json(limits.body))
-        .then(move |pool: String, headers: HeaderMap, body| make_lease(pools.clone(), pool, headers, body))
-        .map(Reply::into_response)
-        .boxed()
+        .and(body::read())
+        .then(make_lease);
+    let report = warp::path!("v1" / "leases" / String / "report").and(warp::post()).and(caller()).and(body::read());
+    let renew = warp::path!("v1" / "leases" / String / "renew").and(warp::post()).and(caller()).and(body::read());
+    let show = warp::path!("v1" / "leases" / String).and(get_or_head()).and(caller()).then(show_lease);
+    let end = warp::path!("v1" / "leases" / String).and(warp::delete()).and(caller()).then(end_lease);
+    let (report, renew) = (report.then(report_lease), renew.then(renew_lease));
+    make.or(report).unify().or(renew).unify().or(show).unify().or(end).unify().map(Reply::into_response).boxed()
 }
 
-async fn make_lease(pools: Pools, pool: String, headers: HeaderMap, body: Result<Bytes, Problem>) -> Answer {
-    let body = body?;
+async fn make_lease(pool: String, caller: Caller, headers: HeaderMap, body: Bytes) -> Answer {
+    let pool = caller.pool(&pool)?;
     let body: LeaseBody = if body.is_empty() { LeaseBody::default() } else { body::parse(&body, LeaseBody::EXPECTED)? };
     let ask = Ask {
         ttl: body.ttl().map_err(|error| Problem::invalid(error.to_string()))?,
-        by: String::new(),
+        by: caller.name().to_owned(),
         idempotency_key: idempotency_key(&headers)?,
-        wait: None,
+        wait: prefer::wait(&headers),
     };
-    let lent = pools.get(&pool)?.lease(ask).await?;
+    let lent = pool.lease(ask).await?;
     let status = if lent.is_new() { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = reply::json(status, &LeaseReply::new(&lent));
     let location = HeaderValue::try_from(format!("/v1/leases/{}", lent.lease().expose()));
@@ -54,38 +60,36 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-pub(super) fn report(pools: Pools, limits: Limits) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "leases" / String / "report")
-        .and(warp::post())
-        .and(body::json(limits.body))
-        .then(move |lease: String, body| report_lease(pools.clone(), lease, body))
-        .map(Reply::into_response)
-        .boxed()
-}
-
-async fn report_lease(pools: Pools, lease: String, body: Result<Bytes, Problem>) -> Answer {
+async fn report_lease(lease: String, caller: Caller, body: Bytes) -> Answer {
     let lease = lease_id(&lease)?;
-    let body: ReportBody = body::parse(&body?, ReportBody::EXPECTED)?;
+    let pool = caller.pool(lease.pool.as_str())?;
+    let body: ReportBody = body::parse(&body, ReportBody::EXPECTED)?;
     let report = body.report().map_err(|error| Problem::invalid(error.to_string()))?;
-    let settled = pools.get(lease.pool.as_str())?.report(&lease, report).await?;
-    Ok(reply::ok(&ReportReply::from(settled)))
+    Ok(reply::ok(&ReportReply::from(pool.report(&lease, report).await?)))
 }
 
-pub(super) fn renew(pools: Pools, limits: Limits) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "leases" / String / "renew")
-        .and(warp::post())
-        .and(body::json(limits.body))
-        .then(move |lease: String, body| renew_lease(pools.clone(), lease, body))
-        .map(Reply::into_response)
-        .boxed()
-}
-
-async fn renew_lease(pools: Pools, lease: String, body: Result<Bytes, Problem>) -> Answer {
+async fn renew_lease(lease: String, caller: Caller, body: Bytes) -> Answer {
     let lease = lease_id(&lease)?;
-    let body: RenewBody = body::parse(&body?, RenewBody::EXPECTED)?;
+    let pool = caller.pool(lease.pool.as_str())?;
+    let body: RenewBody = body::parse(&body, RenewBody::EXPECTED)?;
     let ttl = body.ttl().map_err(|error| Problem::invalid(error.to_string()))?;
-    let expires_at = pools.get(lease.pool.as_str())?.renew(&lease, ttl).await?;
-    Ok(reply::ok(&RenewReply { expires_at }))
+    Ok(reply::ok(&RenewReply { expires_at: pool.renew(&lease, ttl).await? }))
+}
+
+async fn show_lease(lease: String, caller: Caller) -> Answer {
+    let lease = lease_id(&lease)?;
+    let open = caller.pool(lease.pool.as_str())?.find_lease(&lease).await?;
+    Ok(reply::ok(&OpenLeaseReply::new(&lease, open)))
+}
+
+/// Settles a lease as unused, for a caller who will not do it.
+async fn end_lease(lease: String, caller: Caller) -> Answer {
+    let lease = lease_id(&lease)?;
+    let pool = caller.pool(lease.pool.as_str())?;
+    let open = pool.find_lease(&lease).await?;
+    pool.report(&lease, Report::UNUSED).await?;
+    tracing::info!(event = "admin", by = caller.name(), lease.id = lease.loggable(), "a lease was settled as unused");
+    Ok(reply::ok(&OpenLeaseReply::new(&lease, open)))
 }
 
 fn lease_id(text: &str) -> Result<LeaseId, Problem> {

@@ -1,57 +1,49 @@
 //! HTTP: the routes over the pools. Handlers are thin; what goes wrong becomes a problem in one place.
+//!
+//! A request comes in by `serve` (connections), goes through `service` (its id, its span, panics) and the `gate` (is
+//! there such a route, may the caller, is there room, is the body there in time), and is answered by the handler of its
+//! resource.
 
 mod body;
+mod caller;
 mod export;
 mod find_usable_key;
+mod gate;
 mod health;
 mod increment_usage;
 mod keys;
 mod leases;
+mod limits;
 mod look_up;
+mod prefer;
 mod problem;
 mod query;
 mod recover;
 mod reply;
+mod request_id;
 pub mod routes;
+mod serve;
+mod service;
 mod stats;
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::pool::Pools;
+use crate::domain::Tokens;
 
-pub use routes::routes;
+pub use limits::Limits;
+pub use serve::serve;
+pub use service::service;
 
-/// How large requests may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of a JSON body.
-    pub body: usize,
-    /// Bytes of keys sent as text, which are read piece by piece.
-    pub import: u64,
-}
-
-/// Serves until `shutdown` is ready; then accepts no more and lets what is in flight end, at most `drain` long.
-pub async fn serve(
-    listener: TcpListener,
-    pools: Pools,
-    limits: Limits,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-    drain: Duration,
-) {
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let signal = async move {
-        shutdown.await;
-        let _ = stopping.send(());
-    };
-    let server = warp::serve(routes(pools, limits)).incoming(listener).graceful(signal).run();
-    let drained = async {
-        let _ = stopped.await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        () = server => {}
-        () = drained => tracing::warn!("requests were still in flight when the time to stop was over"),
-    }
+/// What holds for all requests.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// How much, how many and how long.
+    pub limits: Limits,
+    /// Who may ask for what, as it is at the moment: what is sent here holds for the next request.
+    pub tokens: watch::Receiver<Arc<Tokens>>,
+    /// Cancelled when the process is to stop: nothing is accepted any more, and the instance is not ready.
+    pub stopping: CancellationToken,
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use warp::Reply;
 use warp::http::StatusCode;
-use warp::http::header::{HeaderValue, RETRY_AFTER};
+use warp::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::reply::Response;
 
 use super::reply;
@@ -31,8 +31,11 @@ pub(super) enum Code {
     MethodNotAllowed,
     LeaseGone,
     InvalidRequest,
+    Unauthenticated,
+    Forbidden,
     TooLarge,
     UnsupportedMediaType,
+    Timeout,
     Internal,
 }
 
@@ -50,10 +53,13 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::LeaseGone => ("lease_gone", StatusCode::GONE, "Lease gone"),
             Self::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST, "Invalid request"),
+            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Unauthenticated"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Forbidden"),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
             }
+            Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
     }
@@ -65,6 +71,8 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     retry_after_seconds: Option<u64>,
+    /// The methods that the path has, where the one asked is none of them.
+    allow: Option<HeaderValue>,
     pool: Option<(PoolName, Box<PoolStats>)>,
 }
 
@@ -89,12 +97,33 @@ struct PoolMembers<'a> {
 impl Problem {
     /// A problem; `detail` says what to do next.
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_seconds: None, pool: None }
+        Self { code, detail: detail.into(), retry_after_seconds: None, allow: None, pool: None }
     }
 
     /// The caller's mistake; `detail` says what is expected.
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// Nothing has this path.
+    pub(super) fn not_found() -> Self {
+        Self::new(Code::NotFound, "there is nothing here; the routes are under /v1/pools and /v1/leases")
+    }
+
+    /// The path is there, with the methods `allow`.
+    pub(super) fn method_not_allowed(allow: HeaderValue) -> Self {
+        let detail = "this path takes another method; the header Allow names those there are";
+        Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
+    /// As many requests are under way as may be.
+    pub(super) fn crowded() -> Self {
+        Self::new(Code::Overloaded, "too many requests are under way; ask again").retry_soon()
+    }
+
+    /// The instance is about to end.
+    pub(super) fn stopping() -> Self {
+        Self::new(Code::Overloaded, "this instance is stopping; ask another one").retry_soon()
     }
 
     /// The same for a list of keys of which the first ones were added before it went wrong.
@@ -132,6 +161,7 @@ impl From<PoolError> for Problem {
                 code: Code::NoUsableKey,
                 detail: why_none(&pool, &stats),
                 retry_after_seconds: stats.retry_after().map(|wait| wait.as_millis().div_ceil(1000) as u64),
+                allow: None,
                 pool: Some((pool, stats)),
             },
             PoolError::Overloaded => {
@@ -201,6 +231,12 @@ impl Reply for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        if self.code == Code::Unauthenticated {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }
@@ -258,7 +294,7 @@ mod tests {
                 retry_after,
                 "{code}"
             );
-            let body = warp::hyper::body::Body::size_hint(response.body());
+            let body = hyper::body::Body::size_hint(response.body());
             assert!(body.lower() > 0);
         }
     }

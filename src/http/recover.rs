@@ -1,8 +1,9 @@
-//! What no route takes: the one place where warp's rejections become problems.
+//! What no handler takes: the one place where warp's rejections become problems. What is not in the route table does
+//! not come so far.
 
 use std::convert::Infallible;
 
-use warp::reject::{InvalidHeader, InvalidQuery, MethodNotAllowed, MissingHeader};
+use warp::reject::{InvalidHeader, InvalidQuery, MissingHeader};
 use warp::reply::Response;
 use warp::{Rejection, Reply};
 
@@ -10,9 +11,7 @@ use super::problem::{Code, Problem};
 
 pub(super) fn problem(rejection: &Rejection) -> Result<Response, Infallible> {
     let problem = if rejection.is_not_found() {
-        Problem::new(Code::NotFound, "there is nothing here; the routes are under /v1/pools and /v1/leases")
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        Problem::new(Code::MethodNotAllowed, "this path takes another method")
+        Problem::not_found()
     } else if rejection.find::<InvalidQuery>().is_some() {
         Problem::invalid("the query cannot be read")
     } else if rejection.find::<InvalidHeader>().is_some() || rejection.find::<MissingHeader>().is_some() {

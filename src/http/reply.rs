@@ -17,6 +17,14 @@ pub(super) fn ok(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)
 }
 
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 pub(super) fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
     let mut response = body.into_response();
     *response.status_mut() = status;

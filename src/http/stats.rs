@@ -4,46 +4,34 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::caller::{Caller, caller};
 use super::health::get_or_head;
 use super::problem::Answer;
 use super::reply;
-use crate::pool::{Pool, Pools};
+use crate::pool::Pool;
 use crate::wire::pools::{PolicyReply, PoolsReply};
 use crate::wire::stats::{OnePoolReply, StatsReply};
 
-pub(super) fn policies(pools: Pools) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "pools")
-        .and(get_or_head())
-        .map(move || reply::ok(&PoolsReply { pools: pools.all().map(Pool::policy).map(PolicyReply::from).collect() }))
-        .map(Reply::into_response)
-        .boxed()
+pub(super) fn routes() -> BoxedFilter<(Response,)> {
+    let policies = warp::path!("v1" / "pools").and(get_or_head()).and(caller()).map(policies);
+    let all = warp::path!("v1" / "stats").and(get_or_head()).and(caller()).then(all_stats).map(Reply::into_response);
+    let one = warp::path!("v1" / "pools" / String / "stats").and(get_or_head()).and(caller()).then(pool_stats);
+    policies.or(all).unify().or(one.map(Reply::into_response)).unify().boxed()
 }
 
-pub(super) fn all(pools: Pools) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "stats")
-        .and(get_or_head())
-        .then(move || all_stats(pools.clone()))
-        .map(Reply::into_response)
-        .boxed()
+fn policies(caller: Caller) -> Response {
+    reply::ok(&PoolsReply { pools: caller.pools().map(Pool::policy).map(PolicyReply::from).collect() })
 }
 
-async fn all_stats(pools: Pools) -> Answer {
+async fn all_stats(caller: Caller) -> Answer {
     let mut all = Vec::new();
-    for pool in pools.all() {
+    for pool in caller.pools() {
         all.push((pool.policy(), pool.stats().await?));
     }
     Ok(reply::ok(&StatsReply::new(all)))
 }
 
-pub(super) fn one(pools: Pools) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "pools" / String / "stats")
-        .and(get_or_head())
-        .then(move |pool: String| pool_stats(pools.clone(), pool))
-        .map(Reply::into_response)
-        .boxed()
-}
-
-async fn pool_stats(pools: Pools, pool: String) -> Answer {
-    let pool = pools.get(&pool)?;
+async fn pool_stats(pool: String, caller: Caller) -> Answer {
+    let pool = caller.pool(&pool)?;
     Ok(reply::ok(&OnePoolReply::new(pool.policy(), &pool.stats().await?)))
 }

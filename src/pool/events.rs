@@ -20,6 +20,8 @@ pub(super) struct Told(Mutex<Last>);
 struct Last {
     /// The key that an `in_order` pool handed out last.
     key: Option<KeyId>,
+    /// A hand-out was not answered, and none was since.
+    lost: bool,
     dry: bool,
     dry_told: Option<Instant>,
 }
@@ -34,6 +36,7 @@ impl Told {
 impl Pool {
     /// A key was handed out.
     pub(super) fn tell_handed_out(&self, key: KeyId) {
+        self.tell_answered();
         let before = self.0.told.change(|last| {
             last.dry = false;
             last.key.replace(key)
@@ -43,8 +46,26 @@ impl Pool {
         }
     }
 
+    /// The answer to a hand-out was lost. Why, the log was told with the store's outage.
+    pub(super) fn tell_unanswered(&self) {
+        if !self.0.told.change(|last| std::mem::replace(&mut last.lost, true)) {
+            tracing::warn!(
+                pool = %self.policy().name,
+                "a hand-out was not answered: callers of the pool get 503 until it is known what became of it"
+            );
+        }
+    }
+
+    /// A hand-out was answered.
+    fn tell_answered(&self) {
+        if self.0.told.change(|last| std::mem::replace(&mut last.lost, false)) {
+            tracing::info!(pool = %self.policy().name, "hand-outs of the pool are answered again");
+        }
+    }
+
     /// There was no key to hand out.
     pub(super) fn tell_dry(&self, stats: &PoolStats) {
+        self.tell_answered();
         let first = self.0.told.change(|last| {
             let recently = last.dry_told.is_some_and(|told| told.elapsed() < DRY_AGAIN);
             let first = !std::mem::replace(&mut last.dry, true) && !recently;

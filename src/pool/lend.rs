@@ -253,16 +253,14 @@ impl Pool {
         known: impl Future<Output = Option<F>> + Send + 'static,
     ) {
         self.0.unresolved.store(true, Ordering::Release);
-        tracing::warn!(
-            pool = %self.policy().name,
-            "a hand-out was not answered: callers of the pool get 503 until it is known what became of it"
-        );
+        self.tell_unanswered();
         let pool = self.clone();
         self.0.settling.spawn(async move {
+            // A store that fails at once would be asked for the next hand-out at once, and fail again.
+            tokio::time::sleep(BACK_OFF.0.mul_f64(rand::random_range(0.5..1.0))).await;
             let afterwards = known.await;
             pool.0.unresolved.store(false, Ordering::Release);
             drop(turn);
-            tracing::info!(pool = %pool.policy().name, "it is known what became of the hand-out: the pool lends again");
             if let Some(afterwards) = afterwards {
                 afterwards.await;
             }

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 pub use error::PoolError;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
+pub use wait::WAITERS;
 
 use crate::domain::{
     Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,

@@ -8,10 +8,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ask, Lent, Pool, PoolError};
-use crate::domain::State;
+use crate::domain::{PoolStats, State};
 
 /// How many callers wait on one instance, all pools together. Who comes when it is full is told so.
-const WAITERS: usize = 1000;
+pub const WAITERS: usize = 1000;
 
 /// The longest pause between two looks: what other instances give back is seen then.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -72,11 +72,13 @@ impl Pool {
         };
         let Ok(_head) = head else { return self.none_at_last(ask).await };
         loop {
+            let asked = Instant::now();
             let looked = self.lease_now(ask.clone()).await;
             let due = match &looked {
-                Err(PoolError::NoUsableKey { stats, .. }) if stats.retry_after().is_some() => {
-                    stats.next_due_at.map_or(LOOK_AGAIN, |due| due.since(stats.generated_at))
-                }
+                Err(PoolError::NoUsableKey { stats, .. }) => match self.next_look(stats, asked).await? {
+                    Some(due) => due,
+                    None => return looked,
+                },
                 // Others were in the way, and go by.
                 Err(PoolError::Overloaded) => LOOK_AGAIN,
                 _ => return looked,
@@ -92,6 +94,19 @@ impl Pool {
                 () = room.closed.cancelled() => {}
             }
         }
+    }
+
+    /// How long until a key may be free; None where none can become so. What says that nobody need wait must not be
+    /// older than the question: a key may have been added since.
+    async fn next_look(&self, stats: &PoolStats, asked: Instant) -> Result<Option<Duration>, PoolError> {
+        let due = |stats: &PoolStats| stats.next_due_at.map_or(LOOK_AGAIN, |due| due.since(stats.generated_at));
+        if stats.retry_after().is_some() {
+            return Ok(Some(due(stats)));
+        }
+        let fresh = self.recent_stats(self.deadline(), |(_, started)| started >= asked).await;
+        let fresh = fresh.map_err(PoolError::nothing_lent)?;
+        let can_come = fresh.keys.of(State::Usable) > 0 || fresh.retry_after().is_some();
+        Ok(can_come.then(|| due(&fresh)))
     }
 
     /// For one who never came to the head of the line: a count that sees no usable key is a look as well; else it

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod mongodb;
+mod recorded;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -173,7 +174,7 @@ pub struct InvalidKey {
 }
 
 /// What a pool's collection or table holds, as `keylend check` tells it. Nothing is changed for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examination {
     /// Whether the collection or table is there.
     pub exists: bool,

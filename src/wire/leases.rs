@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::lease::InvalidTtl;
 use crate::domain::report::InvalidReport;
-use crate::domain::{Outcome, Report, Timestamp, Ttl, UsageCount};
+use crate::domain::{LeaseId, OpenLease, Outcome, Report, Timestamp, Ttl, UsageCount};
 use crate::pool::Lent;
 use crate::store::Settled;
 
@@ -117,4 +117,20 @@ impl RenewBody {
 pub struct RenewReply {
     /// When the lease lapses now.
     pub expires_at: Timestamp,
+}
+
+/// An open lease, without the secret of its key.
+#[derive(Serialize)]
+pub struct OpenLeaseReply<'a> {
+    pool: &'a str,
+    id: String,
+    by: Option<String>,
+    expires_at: Option<Timestamp>,
+}
+
+impl<'a> OpenLeaseReply<'a> {
+    /// Shows the lease of this id.
+    pub fn new(id: &'a LeaseId, lease: OpenLease) -> Self {
+        Self { pool: id.pool.as_str(), id: id.key.to_string(), by: lease.by, expires_at: lease.expires_at }
+    }
 }

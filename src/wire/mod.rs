@@ -1,6 +1,7 @@
 //! The requests and replies as they stand in JSON, plain serde. What a request holds is checked when it is turned
 //! into the words of the domain, in the file that names it.
 
+pub mod admin;
 pub mod export;
 pub mod keys;
 pub mod leases;

@@ -1,19 +1,39 @@
 //! The routes over a store of their own, asked without a socket.
 
-use keylend::domain::{Lapsed, Picks, Policy};
-use keylend::http::{self, Limits};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use keylend::domain::{Lapsed, Picks, Policy, Token, TokenSecret, Tokens};
+use keylend::http::{self, Frame, Limits};
 use keylend::pool::Pools;
 use serde_json::{Value, json};
-use warp::http::{HeaderMap, Method};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use warp::http::{HeaderMap, Method, Request};
 
 use crate::place::{Place, TIME_LIMIT};
 
-/// Small, so that a test can go beyond them.
-const LIMITS: Limits = Limits { body: 4096, import: 100_000 };
+/// The limits of tests: sizes that one can go beyond, times that are only over where a test makes them so.
+pub fn limits() -> Limits {
+    let long = Duration::from_secs(600);
+    let limits = Limits::new(4096, 1024, TIME_LIMIT);
+    Limits { import: 100_000, head: long, piece: long, whole_body: long, handler: long, ..limits }
+}
+
+/// A frame with these limits in which callers need no token, and what changes the tokens.
+pub fn frame(limits: Limits) -> (Frame, watch::Sender<Arc<Tokens>>) {
+    let tokens = watch::Sender::new(Arc::default());
+    (Frame { limits, tokens: tokens.subscribe(), stopping: CancellationToken::new() }, tokens)
+}
 
 /// The routes of one test.
 pub struct Server {
-    pools: Pools,
+    pub pools: Pools,
+    pub frame: Frame,
+    tokens: watch::Sender<Arc<Tokens>>,
     _place: Place,
 }
 
@@ -22,6 +42,7 @@ pub struct Server {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
+    /// JSON, or text where the answer is none; null without a body.
     pub body: Value,
 }
 
@@ -49,7 +70,8 @@ impl Server {
         policies.push(Policy { lapsed: Lapsed::Refund, ..refund });
         let pools = Pools::new(place.store().await, policies, TIME_LIMIT);
         pools.prepare().await.unwrap();
-        Self { pools, _place: place }
+        let (frame, tokens) = frame(limits());
+        Self { pools, frame, tokens, _place: place }
     }
 
     /// The same with keys in a pool.
@@ -77,12 +99,28 @@ impl Server {
     }
 
     pub async fn ask_bytes(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = warp::test::request().method(method.as_str()).path(path).body(body);
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let reply = request.reply(&http::routes(self.pools.clone(), LIMITS)).await;
-        let body = if reply.body().is_empty() { Value::Null } else { serde_json::from_slice(reply.body()).unwrap() };
-        Answer { status: reply.status().as_u16(), headers: reply.headers().clone(), body }
+        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        let Ok(reply) = http::service(self.pools.clone(), self.frame.clone()).oneshot(request).await;
+        let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
+        let body = reply.into_body().collect().await.map_err(Into::into).unwrap().to_bytes();
+        let body = match headers.get("content-type").map(|media_type| media_type.to_str().unwrap()) {
+            None => Value::Null,
+            Some("application/json" | "application/problem+json") => serde_json::from_slice(&body).unwrap(),
+            Some(_) => Value::from(std::str::from_utf8(&body).unwrap()),
+        };
+        Answer { status, headers, body }
+    }
+
+    /// From here on callers need a token: these, each an entry without its digest. The token's text is its name.
+    pub fn need_tokens(&self, entries: &[&str]) {
+        let token = |entry: &&str| {
+            let name = entry.split(':').next().unwrap();
+            Token::parse(&format!("{entry}:{}", TokenSecret::new(name).digest())).unwrap()
+        };
+        self.tokens.send_replace(Arc::new(Tokens::new(entries.iter().map(token).collect())));
     }
 }

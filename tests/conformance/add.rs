@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use keylend::domain::{Key, KeyId, KeyRef, Secret, UsageCount};
+use keylend::domain::{
+    DisabledReason, Key, KeyId, KeyRecord, KeyRef, NewKey, Policy, Secret, State, Timestamp, UsageCount,
+};
 use keylend::store::Added;
 
-use crate::support::{Planted, TestStore, fresh, in_order, least_recently_used, secret};
+use crate::support::{Planted, TestStore, assert_between, fresh, in_order, least_recently_used, secret};
 
 on_both_stores! {
     a_new_key_is_fresh,
@@ -16,6 +18,9 @@ on_both_stores! {
     ten_thousand_keys_come_in_the_order_of_their_lines,
     imports_at_once_keep_their_own_order_and_never_share_a_place,
     the_longest_secret_can_be_added_and_found,
+    a_key_comes_with_all_that_it_was_exported_with,
+    a_known_id_is_known_whatever_its_secret,
+    a_pool_that_is_exported_and_added_again_is_the_same_pool,
 }
 
 fn secrets(prefix: &str, count: usize) -> Vec<Secret> {
@@ -159,5 +164,104 @@ async fn the_longest_secret_can_be_added_and_found(t: &TestStore) {
         let seen = t.store.look_up(&pool, &KeyRef::Secret(secret.clone())).await.unwrap().unwrap();
         assert_eq!(seen.value.secret.unwrap().expose(), secret.expose());
         assert_eq!(t.lease(&pool).await.secret.expose(), secret.expose());
+    }
+}
+
+/// A key of which everything is told.
+fn told(id: [u8; 12], text: &str) -> NewKey {
+    NewKey {
+        secret: secret(text),
+        id: Some(KeyId::from_bytes(id)),
+        usage_count: 3,
+        last_used: Some(Timestamp::from_millis(5)),
+        is_active: false,
+        resting_until: Some(Timestamp::from_millis(6)),
+        disabled_reason: Some(DisabledReason::Exhausted),
+        note: Some("$api_key".to_owned()),
+        added_at: Some(Timestamp::from_millis(-7)),
+    }
+}
+
+async fn a_key_comes_with_all_that_it_was_exported_with(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let pool = t.pool(policy, &[]).await;
+        let first = t.now(&pool).await;
+        let keys = [told([9; 12], "sk-told"), NewKey { usage_count: u64::MAX, ..NewKey::fresh(secret("sk-new")) }];
+        let added = t.store.add(&pool, &keys).await.unwrap();
+        let last = t.now(&pool).await;
+        let id = KeyId::from_bytes([9; 12]);
+        assert_eq!(added.verdicts[0], Added::New(id));
+        let KeyRecord { key, leases, disabled_reason, note, added_at, .. } = t.record(&pool, id).await;
+        assert_eq!((key.id, key.secret.unwrap().expose(), key.usage_count), (id, "sk-told", UsageCount::Whole(3)));
+        assert_eq!((key.last_used, key.is_active), (Some(Timestamp::from_millis(5)), false));
+        assert_eq!(
+            (key.resting_until, disabled_reason),
+            (Some(Timestamp::from_millis(6)), Some(DisabledReason::Exhausted))
+        );
+        assert_eq!((note.as_deref(), added_at), (Some("$api_key"), Some(Timestamp::from_millis(-7))));
+        assert!(leases.is_empty());
+        let fresh = t.record(&pool, new_id(&added.verdicts[1])).await;
+        assert_between(first, fresh.added_at.expect("it was added now"), last);
+        // More than a count can be is as much as it can be, and never invalid.
+        assert_eq!(fresh.key.usage_count, UsageCount::Whole(1 << 53));
+    }
+}
+
+async fn a_known_id_is_known_whatever_its_secret(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let pool = t.pool(policy, &[]).await;
+        let keys = [told([1; 12], "sk-1"), told([1; 12], "sk-2"), told([2; 12], "sk-1"), told([3; 12], "sk-3")];
+        let added = t.store.add(&pool, &keys).await.unwrap().verdicts;
+        let [one, three] = [1, 3].map(|byte| Added::New(KeyId::from_bytes([byte; 12])));
+        assert_eq!(added, [one, Added::Known, Added::Known, three]);
+        assert_eq!(t.store.add(&pool, &keys).await.unwrap().verdicts, [Added::Known; 4]);
+        assert_eq!(t.all(&pool).await.value.len(), 2);
+    }
+}
+
+async fn a_pool_that_is_exported_and_added_again_is_the_same_pool(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let reasons = [None, Some("rejected"), Some("operator")];
+        let keys: Vec<Planted> = (0..9)
+            .map(|n: i64| Planted {
+                is_active: n % 3 == 0,
+                disabled_reason: reasons[(n % 3) as usize],
+                last_used: (n % 2 > 0).then_some(n),
+                resting_until: (n % 4 > 2).then_some(n),
+                order: Some(50 - n),
+                ..Planted::counted(n)
+            })
+            .collect();
+        let pool = t.pool(policy, &keys).await;
+        let exported = t.records(&pool).await.value;
+        let copy = Policy { collection: format!("{}_copy", pool.collection), ..pool.clone() };
+        t.pool(copy.clone(), &[]).await;
+        let again: Vec<NewKey> = exported.iter().map(as_new).collect();
+        let added = t.store.add(&copy, &again).await.unwrap();
+        assert_eq!(
+            added.verdicts.iter().map(new_id).collect::<Vec<_>>(),
+            exported.iter().map(|r| r.key.id).collect::<Vec<_>>()
+        );
+        let order = |record: KeyRecord| KeyRecord { order: None, added_at: None, ..record };
+        let copied = t.records(&copy).await.value;
+        assert_eq!(
+            copied.into_iter().map(order).map(|record| format!("{record:?}")).collect::<Vec<_>>(),
+            exported.into_iter().map(order).map(|record| format!("{record:?}")).collect::<Vec<_>>()
+        );
+        assert_eq!(t.store.stats(&copy, 4).await.unwrap().keys.of(State::Usable), 2);
+    }
+}
+
+fn as_new(record: &KeyRecord) -> NewKey {
+    NewKey {
+        secret: record.key.secret.clone().expect("a valid key"),
+        id: Some(record.key.id),
+        usage_count: record.key.usage_count.whole().expect("a valid key"),
+        last_used: record.key.last_used,
+        is_active: record.key.is_active,
+        resting_until: record.key.resting_until,
+        disabled_reason: record.disabled_reason,
+        note: record.note.clone(),
+        added_at: record.added_at,
     }
 }

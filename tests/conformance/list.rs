@@ -1,11 +1,15 @@
-//! list: keys by id, a page at a time.
+//! list: keys in the order of their places, a page at a time.
 
-use keylend::domain::{KeyId, KeyRecord, Place, UsageCount};
+use keylend::domain::state::state;
+use keylend::domain::{KeyId, KeyRecord, Picks, Place, Policy, State, UsageCount};
+use keylend::store::Page;
 
 use crate::support::{HOUR, Planted, TestStore, in_order, least_recently_used, page};
 
 on_both_stores! {
     pages_follow_each_other_by_id,
+    an_in_order_pool_is_listed_by_order_and_what_has_none_comes_first,
+    a_page_of_one_state_goes_on_until_it_is_full,
     an_empty_pool_has_an_empty_list,
     a_page_of_no_keys_is_empty,
     every_key_is_listed_as_it_is_stored,
@@ -29,6 +33,57 @@ async fn pages_follow_each_other_by_id(t: &TestStore) {
 
 fn place(id: [u8; 12]) -> Option<Place> {
     Some(Place { order: None, id: KeyId::from_bytes(id) })
+}
+
+async fn an_in_order_pool_is_listed_by_order_and_what_has_none_comes_first(t: &TestStore) {
+    let orders = [Some(5), None, Some(-9), Some(5), None, Some(i64::MAX), Some(i64::MIN), Some(5), Some(0)];
+    let keys = orders.map(|order| Planted { order, ..Planted::new() });
+    let expected: Vec<KeyId> = [1, 4, 6, 2, 8, 0, 3, 7, 5].map(|n: usize| keys[n].id).into();
+    let pool = t.pool(in_order(4), &keys).await;
+    for limit in 1..=10 {
+        let mut listed = Vec::new();
+        let mut after = None;
+        loop {
+            let part = t.store.list(&pool, page(after, limit)).await.unwrap().value;
+            assert!(part.len() <= limit as usize);
+            let Some(last) = part.last() else { break };
+            after = Some(last.place());
+            listed.extend(part.iter().map(|record| record.key.id));
+        }
+        assert_eq!(listed, expected, "{limit} a page");
+    }
+    // The same keys in another pool's eyes.
+    let by_id = t.records(&Policy { picks: Picks::LeastRecentlyUsed, ..pool.clone() }).await.value;
+    assert!(by_id.is_sorted_by_key(|record| record.key.id));
+    // A place without a key goes on where the key would be.
+    let between = Some(Place { order: Some(5), id: KeyId::from_bytes([255; 12]) });
+    assert_eq!(t.store.list(&pool, page(between, 9)).await.unwrap().value[0].key.id, keys[5].id);
+    assert_eq!(t.lease(&pool).await.id, expected[0]);
+}
+
+async fn a_page_of_one_state_goes_on_until_it_is_full(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let keys: Vec<Planted> = (0..60)
+            .map(|n| Planted { is_active: n % 7 > 0, order: (n % 4 > 0).then_some(n), ..Planted::counted(n % 6) })
+            .collect();
+        let pool = t.pool(policy, &keys).await;
+        for wanted in State::ALL {
+            let all = t.records(&pool).await;
+            let expected = all.value.iter().filter(|record| state(&record.key, 4, all.now) == wanted);
+            let expected: Vec<KeyId> = expected.map(|record| record.key.id).collect();
+            let mut listed = Vec::new();
+            let mut after = None;
+            loop {
+                let part = Page { after, limit: 4, state: Some(wanted) };
+                let part = t.store.list(&pool, part).await.unwrap().value;
+                let Some(last) = part.last() else { break };
+                after = Some(last.place());
+                listed.extend(part.iter().map(|record| record.key.id));
+                assert!(part.len() == 4 || listed.len() == expected.len(), "a page that is not the last is full");
+            }
+            assert_eq!(listed, expected, "{wanted:?}");
+        }
+    }
 }
 
 async fn an_empty_pool_has_an_empty_list(t: &TestStore) {

@@ -25,7 +25,10 @@ macro_rules! on_both_stores {
 }
 
 mod add;
+mod change;
 mod exactness;
+mod examine;
+mod find_lease;
 mod find_usable_key;
 mod give_back;
 mod idempotency;
@@ -33,8 +36,12 @@ mod increment_usage;
 mod lease;
 mod list;
 mod look_up;
+mod record_policy;
+mod remove;
 mod renew;
 mod report;
+mod reset;
+mod show;
 mod states;
 mod support;
 mod sweep;

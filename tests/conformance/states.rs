@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keylend::domain::state::state;
 use keylend::domain::stats::{Gathering, Group};
 use keylend::domain::{Key, KeyId, Lapsed, Policy, PoolStats, State, Timestamp};
-use keylend::store::LeaseAnswer;
+use keylend::store::{LeaseAnswer, Page};
 
 use crate::support::{HOUR, Planted, TestStore, in_order, least_recently_used, request};
 
@@ -14,6 +14,7 @@ on_both_stores! {
     exactly_the_keys_in_state_usable_are_found,
     exactly_what_is_left_of_the_usable_keys_can_be_leased,
     exactly_what_is_left_of_the_usable_keys_can_be_taken,
+    a_list_of_one_state_is_what_the_domain_has_in_it,
     stats_are_what_the_domain_gathers_from_the_list,
     stats_of_an_empty_pool_are_all_zero,
 }
@@ -111,6 +112,25 @@ async fn exactly_what_is_left_of_the_usable_keys_can_be_taken(t: &TestStore) {
                 assert_eq!(uses(&after), u64::from(pool.uses_per_key));
                 assert_eq!(after.open_leases, before.open_leases);
             }
+        }
+    }
+}
+
+async fn a_list_of_one_state_is_what_the_domain_has_in_it(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(6)] {
+        let pool = planted(t, policy).await;
+        for uses_per_key in USES {
+            let pool = Policy { uses_per_key, ..pool.clone() };
+            let all = t.all(&pool).await;
+            let mut seen = 0;
+            for wanted in State::ALL {
+                let listed = t.store.list(&pool, Page { after: None, limit: 1000, state: Some(wanted) }).await.unwrap();
+                let listed: Vec<KeyId> = listed.value.iter().map(|record| record.key.id).collect();
+                let expected = all.value.iter().filter(|key| state(key, uses_per_key, all.now) == wanted);
+                assert_eq!(listed, expected.map(|key| key.id).collect::<Vec<_>>(), "{wanted:?}, {uses_per_key} uses");
+                seen += listed.len();
+            }
+            assert_eq!(seen, all.value.len());
         }
     }
 }

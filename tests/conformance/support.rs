@@ -204,6 +204,36 @@ impl TestStore {
         }
     }
 
+    /// Writes anything where the pool's policy is recorded.
+    pub async fn spoil_recorded_policy(&self, pool: &Policy, value: &str) {
+        let name = format!("policy:{}", pool.name);
+        match &self.behind {
+            Behind::Sqlite(file) => {
+                let sql = "INSERT OR REPLACE INTO keylend_meta (name, value) VALUES (?1, ?2)";
+                Connection::open(file).unwrap().execute(sql, (name, value)).unwrap();
+            }
+            Behind::Mongodb(database) => {
+                let meta = database.collection::<Document>("keylend_meta");
+                let spoil = doc! {"$set": {"policy": value}};
+                meta.update_one(doc! {"_id": name}, spoil).upsert(true).await.unwrap();
+            }
+        }
+    }
+
+    /// The tables or collections that there are.
+    pub async fn collections(&self) -> Vec<String> {
+        let mut names = match &self.behind {
+            Behind::Sqlite(file) => {
+                let connection = Connection::open(file).unwrap();
+                let mut names = connection.prepare("SELECT name FROM sqlite_schema").unwrap();
+                names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect::<Vec<String>>()
+            }
+            Behind::Mongodb(database) => database.list_collection_names().await.unwrap(),
+        };
+        names.sort();
+        names
+    }
+
     /// Disables a key as an operator does.
     pub async fn switch_off(&self, pool: &Policy, id: KeyId, reason: &str) {
         match &self.behind {
@@ -292,6 +322,11 @@ impl TestStore {
     /// An instant so many milliseconds from now, by the store's clock.
     pub async fn in_millis(&self, pool: &Policy, millis: i64) -> i64 {
         self.now(pool).await.as_millis() + millis
+    }
+
+    /// One key with all that is stored of it.
+    pub async fn record(&self, pool: &Policy, id: KeyId) -> KeyRecord {
+        self.store.show(pool, id).await.unwrap().expect("the key is there").value
     }
 
     pub async fn key(&self, pool: &Policy, id: KeyId) -> Key {

@@ -10,11 +10,11 @@ use futures_util::TryStreamExt;
 use keylend::domain::state::state;
 use keylend::domain::stats::{Gathering, Group};
 use keylend::domain::{
-    EntryId, IdempotencyDigest, Key, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Policy, Report, Secret,
-    State, UsageCount,
+    EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Policy,
+    Report, Rest, Secret, State, Timestamp, UsageCount,
 };
 use keylend::store::mongodb::MongoStore;
-use keylend::store::{Added, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
+use keylend::store::{Added, Changed, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
 use mongodb::error::ErrorKind;
 use mongodb::{Collection, Database};
 
@@ -174,7 +174,10 @@ impl Planting {
         self.exactly_what_is_left_is_taken().await;
         self.what_can_be_counted_is_counted().await;
         self.keys_are_added_and_found().await;
+        self.operators_change_only_what_they_mean().await;
+        self.counts_are_reset().await;
         self.reading_changes_nothing().await;
+        self.keys_are_removed().await;
     }
 
     async fn reading_changes_nothing(&self) {
@@ -200,12 +203,66 @@ impl Planting {
             }
         }
         self.store.peek_usable_key(&self.pool, USES).await.unwrap();
+        self.every_state_is_listed_apart().await;
+        self.what_is_invalid_is_told_with_its_reasons(before.len() as u64).await;
         assert_eq!(self.changed_since(&before).await, BTreeMap::new(), "{:?}", self.fields);
+    }
+
+    async fn every_state_is_listed_apart(&self) {
+        let all = self.records().await;
+        let mut in_order = all.value.clone();
+        if self.pool.picks == Picks::InOrder {
+            in_order.sort_by_key(|record| (record.order, record.key.id));
+        } else {
+            in_order.sort_by_key(|record| record.key.id);
+        }
+        let lines =
+            |records: Vec<&KeyRecord>| records.into_iter().map(|record| format!("{record:?}")).collect::<Vec<_>>();
+        assert_eq!(lines(all.value.iter().collect()), lines(in_order.iter().collect()), "{:?}", self.fields);
+        for wanted in State::ALL {
+            let expected = all.value.iter().filter(|record| state(&record.key, USES, all.now) == wanted).collect();
+            let mut listed = Vec::new();
+            let mut after = None;
+            loop {
+                let part = self.store.list(&self.pool, Page { after, limit: 7, state: Some(wanted) }).await.unwrap();
+                let Some(last) = part.value.last() else { break };
+                after = Some(last.place());
+                listed.extend(part.value);
+            }
+            assert_eq!(lines(listed.iter().collect()), lines(expected), "{:?}: {wanted:?}", self.fields);
+        }
+    }
+
+    async fn what_is_invalid_is_told_with_its_reasons(&self, documents: u64) {
+        let seen = self.store.examine(&self.pool, 1000).await.unwrap();
+        let stats = self.store.stats(&self.pool, USES).await.unwrap();
+        assert!(seen.exists);
+        assert_eq!((seen.documents, seen.invalid), (documents, stats.keys.of(State::Invalid)), "{:?}", self.fields);
+        assert_eq!(seen.needs_migration, stats.needs_migration);
+        assert!(seen.with_credits >= seen.needs_migration);
+        assert_eq!(seen.invalid_keys.len() as u64, seen.invalid);
+        let ids: BTreeSet<String> = self.list().await.iter().map(|key| key.id.to_string()).collect();
+        for key in &seen.invalid_keys {
+            let named = ids.contains(&key.id) || self.fields == ["_id"];
+            assert!(named && !key.reasons.is_empty(), "{key:?} with {:?} planted", self.fields);
+            assert!(!format!("{key:?}").contains("sk-"), "{key:?}");
+        }
+        let few = self.store.examine(&self.pool, 3).await.unwrap();
+        assert_eq!(few.invalid_keys, seen.invalid_keys[..seen.invalid_keys.len().min(3)]);
+        assert_eq!(few.duplicate_ids.len(), 0);
     }
 
     async fn each_key_is_seen(&self) {
         let before = self.snapshot().await;
-        for key in &self.list().await {
+        for record in &self.records().await.value {
+            let key = &record.key;
+            let shown = self.store.show(&self.pool, key.id).await.unwrap().unwrap();
+            assert_eq!(format!("{:?}", shown.value), format!("{record:?}"));
+            assert!(key.open_leases.is_none_or(|open| record.leases.len() as u64 == open));
+            let planted = LeaseId { pool: self.pool.name.clone(), key: key.id, entry: planted_entry(key.id) };
+            let lease = self.store.find_lease(&self.pool, &planted).await.unwrap();
+            let all_have_it = !self.fields[0].starts_with("leases") && self.fields != ["_id"];
+            assert!(lease.is_some() || !all_have_it, "{:?}", self.fields);
             let by_id = self.store.look_up(&self.pool, &KeyRef::Id(key.id)).await.unwrap().unwrap();
             assert_eq!(format!("{:?}", by_id.value), format!("{key:?}"));
             let Some(secret) = &key.secret else { continue };
@@ -295,6 +352,12 @@ impl Planting {
         let before = self.snapshot().await;
         for (n, (request, leased)) in leases.into_iter().enumerate() {
             let lease = LeaseId { pool: self.pool.name.clone(), key: leased.id, entry: leased.entry };
+            let found = self.store.find_lease(&self.pool, &lease).await.unwrap().unwrap();
+            assert_eq!((found.by.as_deref(), found.expires_at), (Some("$by"), Some(leased.expires_at)));
+            if n % 3 > 0 {
+                let same = self.store.find_same(&self.pool, &request).await.unwrap().unwrap();
+                assert_eq!((same.id, same.entry, same.expires_at), (leased.id, leased.entry, leased.expires_at));
+            }
             let renewed = self.store.renew(&self.pool, &lease, Duration::from_secs(900)).await.unwrap();
             assert!(renewed > Some(leased.expires_at), "{:?}", self.fields);
             if n % 3 == 0 {
@@ -322,7 +385,7 @@ impl Planting {
 
     async fn what_can_be_counted_is_counted(&self) {
         let before = self.snapshot().await;
-        let mut expected_to_change = Vec::new();
+        let mut expected_to_change = BTreeSet::new();
         for key in self.list().await {
             let counted = self.store.increment_usage(&self.pool, &KeyRef::Id(key.id)).await.unwrap();
             let stored = before[&text(key.id)].get("usage_count").map(|bytes| value(bytes));
@@ -339,7 +402,7 @@ impl Planting {
                 let Incremented::Counted { id, usage_count, .. } = counted else { panic!("{counted:?} of {stored:?}") };
                 assert_eq!(id, key.id);
                 assert!(count.is_none_or(|count| usage_count == UsageCount::from_f64(count + 1.0)), "{usage_count:?}");
-                expected_to_change.push(text(key.id));
+                expected_to_change.insert(text(key.id));
             } else {
                 assert_eq!(counted, Incremented::InvalidKey, "{stored:?}");
             }
@@ -372,6 +435,74 @@ impl Planting {
         let mut changed = self.changed_since(&before).await;
         changed.remove(&text(id)).expect("the new key is there");
         self.assert_only(&changed, &["last_used"]);
+    }
+
+    async fn operators_change_only_what_they_mean(&self) {
+        let note = Some(Some("$api_key".to_owned()));
+        let changes = [
+            (KeyChange { note, ..KeyChange::default() }, &["note"][..]),
+            (KeyChange { is_active: Some(false), ..KeyChange::default() }, &["is_active", "disabled_reason"]),
+            (KeyChange { is_active: Some(true), ..KeyChange::default() }, &["is_active", "disabled_reason"]),
+            (KeyChange { rest: Some(Rest::End), note: Some(None), ..KeyChange::default() }, &["resting_until", "note"]),
+        ];
+        for (change, fields) in changes {
+            self.change_is_as_the_domain_says(|_| change.clone(), fields).await;
+        }
+        let before = self.snapshot().await;
+        for key in self.list().await {
+            let rest = KeyChange { rest: Some(Rest::For(Duration::from_secs(60))), ..KeyChange::default() };
+            let Changed::Changed(seen) = self.store.change(&self.pool, key.id, &rest).await.unwrap() else { panic!() };
+            let until = seen.value.key.resting_until;
+            assert!(until > Some(seen.now) && until >= key.resting_until, "{:?}", self.fields);
+        }
+        self.assert_only(&self.changed_since(&before).await, &["resting_until"]);
+        let afresh = |key: &Key| {
+            let secret = Secret::parse(&format!("sk-changed-{}", key.id)).ok();
+            KeyChange { secret, ..KeyChange::default() }
+        };
+        let all = ["api_key", "usage_count", "resting_until", "leases", "is_active", "disabled_reason"];
+        self.change_is_as_the_domain_says(afresh, &all).await;
+        self.change_is_as_the_domain_says(afresh, &[]).await;
+        // A count repairs an invalid one.
+        let counted = KeyChange { usage_count: Some(2), ..KeyChange::default() };
+        self.change_is_as_the_domain_says(|_| counted.clone(), &["usage_count"]).await;
+        for key in self.list().await {
+            assert_eq!((key.usage_count, key.open_leases), (UsageCount::Whole(2), Some(0)), "{:?}", self.fields);
+        }
+    }
+
+    async fn change_is_as_the_domain_says(&self, change: impl Fn(&Key) -> KeyChange, fields: &[&str]) {
+        let before = self.snapshot().await;
+        for mut expected in self.records().await.value {
+            let change = change(&expected.key);
+            change.apply(&mut expected, Timestamp::from_millis(0));
+            let changed = self.store.change(&self.pool, expected.key.id, &change).await.unwrap();
+            let Changed::Changed(seen) = changed else { panic!("{changed:?}") };
+            assert_eq!(format!("{:?}", seen.value), format!("{expected:?}"), "{:?}: {change:?}", self.fields);
+            let secret = |record: &KeyRecord| record.key.secret.as_ref().map(|secret| secret.expose().to_owned());
+            assert_eq!(secret(&seen.value), secret(&expected));
+        }
+        self.assert_only(&self.changed_since(&before).await, fields);
+    }
+
+    async fn counts_are_reset(&self) {
+        let before = self.snapshot().await;
+        let mut ids: Vec<KeyId> = self.list().await.iter().map(|key| key.id).collect();
+        let mut reset = self.store.reset(&self.pool, &ids).await.unwrap();
+        (ids.sort(), reset.sort());
+        assert_eq!(reset, ids);
+        self.assert_only(&self.changed_since(&before).await, &["usage_count", "last_used"]);
+        assert!(self.list().await.iter().all(|key| key.usage_count == UsageCount::Whole(0)));
+    }
+
+    async fn keys_are_removed(&self) {
+        let before = self.snapshot().await;
+        for key in self.list().await {
+            assert!(self.store.remove(&self.pool, key.id).await.unwrap());
+        }
+        let unnamed = before.keys().filter(|id| !id.starts_with("ObjectId("));
+        assert_eq!(self.snapshot().await.keys().collect::<Vec<_>>(), unnamed.collect::<Vec<_>>());
+        assert!(self.list().await.is_empty());
     }
 
     async fn list(&self) -> Vec<Key> {

@@ -5,3 +5,4 @@ mod any_value;
 #[path = "../support/database.rs"]
 mod database;
 mod older_programs;
+mod operators;

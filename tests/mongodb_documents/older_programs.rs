@@ -20,12 +20,14 @@ macro_rules! on_mongodb {
             #[test]
             fn $test() {
                 crate::database::with_database(async |database| {
-                    super::$test(&super::Shared::new(database).await).await;
+                    super::$test(&crate::older_programs::Shared::new(database).await).await;
                 });
             })+
         }
     };
 }
+
+pub(crate) use on_mongodb;
 
 on_mongodb! {
     what_the_python_class_leaves_is_lent_counted_listed_and_shown,
@@ -37,32 +39,31 @@ on_mongodb! {
     a_count_starts_from_the_credits_that_are_gone,
     a_switch_that_is_missing_is_not_set_by_a_report,
     settling_keeps_a_count_that_is_no_number,
-    the_same_secret_twice_is_told_and_lent_all_the_same,
 }
 
 /// The stability pool, as keylend and as another program sees it.
-struct Shared {
-    store: MongoStore,
-    pool: Policy,
-    python: Collection<Document>,
+pub struct Shared {
+    pub store: MongoStore,
+    pub pool: Policy,
+    pub python: Collection<Document>,
 }
 
-const HOUR: i64 = 3_600_000;
+pub const HOUR: i64 = 3_600_000;
 
-fn in_millis(millis: i64) -> DateTime {
+pub fn in_millis(millis: i64) -> DateTime {
     DateTime::from_millis(DateTime::now().timestamp_millis() + millis)
 }
 
-fn secret(text: &str) -> Secret {
+pub fn secret(text: &str) -> Secret {
     Secret::parse(text).unwrap()
 }
 
-fn key_id(id: ObjectId) -> KeyId {
+pub fn key_id(id: ObjectId) -> KeyId {
     KeyId::from_bytes(id.bytes())
 }
 
 impl Shared {
-    async fn new(database: &Database) -> Self {
+    pub async fn new(database: &Database) -> Self {
         let store = database::instance(database).await;
         let [pool, ..] = Policy::built_in();
         store.prepare(&pool).await.unwrap();
@@ -70,19 +71,19 @@ impl Shared {
         Self { store, pool, python }
     }
 
-    async fn insert(&self, document: Document) -> ObjectId {
+    pub async fn insert(&self, document: Document) -> ObjectId {
         self.python.insert_one(document).await.unwrap().inserted_id.as_object_id().unwrap()
     }
 
-    async fn document(&self, id: ObjectId) -> Document {
+    pub async fn document(&self, id: ObjectId) -> Document {
         self.python.find_one(doc! {"_id": id}).await.unwrap().unwrap()
     }
 
-    async fn key(&self, id: ObjectId) -> Key {
+    pub async fn key(&self, id: ObjectId) -> Key {
         self.store.look_up(&self.pool, &KeyRef::Id(key_id(id))).await.unwrap().unwrap().value
     }
 
-    async fn try_lease(&self) -> Option<LeasedKey> {
+    pub async fn try_lease(&self) -> Option<LeasedKey> {
         let entry = EntryId::from_bytes(rand::random());
         let ttl = Duration::from_secs(300);
         let request = LeaseRequest { entry, ttl, by: "app".to_owned(), idem: IdempotencyDigest::none(entry) };
@@ -93,13 +94,13 @@ impl Shared {
         }
     }
 
-    async fn report(&self, leased: &LeasedKey, outcome: Outcome) -> UsageCount {
+    pub async fn report(&self, leased: &LeasedKey, outcome: Outcome) -> UsageCount {
         let lease = LeaseId { pool: self.pool.name.clone(), key: leased.id, entry: leased.entry };
         let report = Report::new(outcome, None).unwrap();
         self.store.report(&self.pool, &lease, report).await.unwrap().expect("the lease is open").usage_count
     }
 
-    async fn increment(&self, id: ObjectId) -> UsageCount {
+    pub async fn increment(&self, id: ObjectId) -> UsageCount {
         match self.store.increment_usage(&self.pool, &KeyRef::Id(key_id(id))).await.unwrap() {
             Incremented::Counted { usage_count, .. } => usage_count,
             other => panic!("{other:?}"),
@@ -108,12 +109,12 @@ impl Shared {
 }
 
 /// What the Python class inserts for a new key.
-fn new_in_python(api_key: &str) -> Document {
+pub fn new_in_python(api_key: &str) -> Document {
     doc! {"api_key": api_key, "usage_count": 0, "last_used": Bson::Null, "is_active": true}
 }
 
 /// What is left of a key that the Python class has used: an int32, and its local time taken for UTC.
-fn used_in_python(api_key: &str, usage_count: i32, last_used: DateTime) -> Document {
+pub fn used_in_python(api_key: &str, usage_count: i32, last_used: DateTime) -> Document {
     doc! {"api_key": api_key, "usage_count": usage_count, "last_used": last_used, "is_active": true}
 }
 
@@ -275,14 +276,4 @@ async fn settling_keeps_a_count_that_is_no_number(t: &Shared) {
         assert_eq!(format!("{:?}", stored.get("usage_count")), format!("{:?}", Some(&count)));
         assert_eq!(stored.get_array("leases").unwrap().len(), 0);
     }
-}
-
-async fn the_same_secret_twice_is_told_and_lent_all_the_same(t: &Shared) {
-    let other = Policy { collection: "older_api_keys".to_owned(), ..t.pool.clone() };
-    let older = t.python.client().database(&t.python.namespace().db).collection::<Document>("older_api_keys");
-    older.insert_many([new_in_python("sk-twice"), new_in_python("sk-twice")]).await.unwrap();
-    let notices = t.store.prepare(&other).await.unwrap();
-    assert!(matches!(&notices[..], [one] if one.contains("older_api_keys") && !one.contains("sk-")), "{notices:?}");
-    assert!(t.store.find_usable_key(&other, 4).await.unwrap().is_some());
-    assert_eq!(t.store.stats(&other, 4).await.unwrap().left, 8);
 }

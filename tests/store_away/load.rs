@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{LIMIT, SLACK, until, within};
+use crate::{LIMIT, RESUMED, SLACK, until, until_within, within};
 
 /// What a caller asks for. Each has its own callers, so that one cannot hide that another is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 /// The kinds, with how many callers each has.
-const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 4)];
+const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 32)];
 
 /// Between two requests of a caller that was refused: else those that are refused at once take all of the machine.
 const PACE: Duration = Duration::from_millis(5);
@@ -109,16 +109,19 @@ impl Load {
         }
     }
 
-    /// Waits until every kind of request was refused so often while the store was away.
-    pub async fn all_refused(&self, times: usize) {
-        let refused = || self.shared.progress.iter().all(|kind| kind.refused.load(Ordering::SeqCst) >= times);
+    /// Waits until of every kind of request three for each of its callers were refused while the store was away.
+    pub async fn all_refused(&self) {
+        let enough = |(kind, callers): &(Kind, usize)| {
+            self.shared.progress[*kind as usize].refused.load(Ordering::SeqCst) >= 3 * callers
+        };
+        let refused = || CALLERS.iter().all(enough);
         until("every kind of request was refused", async || refused()).await;
     }
 
-    /// Waits until every kind of request was answered well so often.
-    pub async fn all_served(&self, times: usize) {
-        let served = || self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= times);
-        until("every kind of request is served", async || served()).await;
+    /// Waits until every kind of request was answered well so often that it is no accident.
+    pub async fn all_served(&self) {
+        let served = || self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= 8);
+        until_within(RESUMED, "every kind of request is served", async || served()).await;
     }
 
     /// Lets every caller end what it began, its reports too, and answers what they count on.

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 mod documents;
+mod embedded;
 mod load;
 mod mongodb;
 mod own;
@@ -25,6 +26,16 @@ const SLACK: Duration = Duration::from_secs(4);
 /// The longest wait for anything: far above what is needed, so that a slow machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The longest that service may take to resume after a heal: far less than a minute, else who waits would not see
+/// that an outage has an aftermath.
+const RESUMED: Duration = Duration::from_secs(20);
+
+/// Runs an async test.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
+
 /// Waits for `what`, but not for ever.
 #[track_caller]
 fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
@@ -37,9 +48,13 @@ fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output 
 
 /// Waits until `what` is so.
 async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    until_within(PATIENCE, what, is_so).await;
+}
+
+async fn until_within(patience: Duration, what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + patience;
     while !is_so().await {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} until {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,26 +1,33 @@
 //! MongoDB cut off, stalled and killed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use crate::documents::{Documents, Monitor};
 use crate::load::{Load, Tally};
 use crate::own::OwnServer;
 use crate::program::{Program, keylend};
 use crate::proxy::{Fault, Proxy};
-use crate::{LIMIT, until, within};
+use crate::{LIMIT, RESUMED, SLACK, run, until, until_within, within};
 
 const DATABASE: &str = "keylend_test_away";
+
+/// The slow way does everything too late: what was given up is done all the same.
+const FAULTS: [Fault; 5] =
+    [Fault::Cut, Fault::Stall, Fault::CutAnswers, Fault::StallAnswers, Fault::Slow(LIMIT.saturating_mul(2))];
 
 /// Keys of the pool that is leased, and uses of each.
 const LEASED: usize = 250;
 const USES: u64 = 4;
 
 /// Keys of the pool that is incremented.
-const INCREMENTED: usize = 2;
+const INCREMENTED: usize = 8;
 
 /// A keylend that reaches a database of its own by a way that can be broken.
 struct Away {
@@ -29,6 +36,7 @@ struct Away {
     program: Program,
     leased: Documents,
     incremented: Documents,
+    client: reqwest::Client,
     _folder: TempDir,
 }
 
@@ -50,19 +58,37 @@ impl Away {
         let program = Program::start(keylend(&folder, &settings, &[]), event);
         let leased = Documents::of(&server.uri, DATABASE, "stability_api_keys").await;
         let incremented = Documents::of(&server.uri, DATABASE, "healthid_api_keys").await;
-        Self { server, proxy, program, leased, incremented, _folder: folder }
+        Self { server, proxy, program, leased, incremented, client: reqwest::Client::new(), _folder: folder }
     }
 
     async fn status(&self, path: &str) -> StatusCode {
-        within(path, reqwest::get(format!("{}{path}", self.program.url))).await.unwrap().status()
+        within(path, self.client.get(format!("{}{path}", self.program.url)).send()).await.unwrap().status()
+    }
+
+    async fn until_ready(&self) {
+        let is_ready = async || self.status("/readyz").await == StatusCode::OK;
+        until_within(RESUMED, "it is ready", is_ready).await;
+    }
+
+    /// Asks for a key of `stability`.
+    async fn lease(&self) -> (u16, Value) {
+        let asked = Instant::now();
+        let answer = self.client.post(format!("{}/v1/pools/stability/leases", self.program.url)).send();
+        let answer = within("an answer", answer).await.unwrap();
+        let took = asked.elapsed();
+        assert!(took < LIMIT + SLACK, "answered after {took:?}");
+        (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     async fn add(&self, pool: &str, count: usize) -> Vec<String> {
         let keys: Vec<String> = (0..count).map(|number| format!("sk-{pool}-{number}")).collect();
         let path = format!("{}/v1/pools/{pool}/keys", self.program.url);
-        let added = reqwest::Client::new().post(path).json(&json!({"api_keys": keys})).send();
-        let added: Value = within("keys to be added", added).await.unwrap().json().await.unwrap();
-        assert_eq!(added["added"], count, "{added}");
+        let body = json!({"api_keys": keys});
+        // A database that has just started takes its time; the same keys can be added again.
+        until("the keys are added", async || {
+            self.client.post(&path).json(&body).send().await.unwrap().status() == StatusCode::OK
+        })
+        .await;
         keys
     }
 
@@ -90,42 +116,113 @@ impl Away {
     }
 }
 
-fn on_own_server(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(test);
-}
-
 // Makes cargo build the tests anew when the variable comes or goes: test-with looks at it while they are built.
 const _: Option<&str> = option_env!("KEYLEND_TEST_OWN_MONGODB");
 
 #[test_with::env(KEYLEND_TEST_OWN_MONGODB)]
 #[test]
 fn a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing() {
-    on_own_server(async {
-        let begun = std::time::Instant::now();
+    run(async {
         let away = Away::start().await;
         away.add("stability", LEASED).await;
         let keys = away.add("healthid", INCREMENTED).await;
         let monitor = Monitor::start(&away.leased, USES);
         let load = Load::start(&away.program.url, &keys);
-        load.all_served(20).await;
-        for fault in [Fault::Cut, Fault::Stall, Fault::CutAnswers, Fault::StallAnswers] {
-            println!("{fault:?} at {:?}", begun.elapsed());
+        load.all_served().await;
+        for fault in FAULTS {
+            println!("{fault:?}");
             away.proxy.set(fault);
             load.store_is_away();
-            load.all_refused(12).await;
+            load.all_refused().await;
             assert_eq!(away.status("/livez").await, StatusCode::OK);
             assert_eq!(away.status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
-            println!("heals at {:?}", begun.elapsed());
             load.store_is_back();
             away.proxy.set(Fault::None);
-            load.all_served(20).await;
-            until("it is ready", async || away.status("/readyz").await == StatusCode::OK).await;
+            load.all_served().await;
+            away.until_ready().await;
+            let all_back = || away.told("store_lost") == away.told("store_back");
+            until("it is told that the store is back", async || all_back()).await;
         }
         let tally = load.end().await;
         away.agrees_with(&tally).await;
         monitor.saw_no_key_overused().await;
-        println!("{} lost, {} back", away.told("store_lost"), away.told("store_back"));
+        // For each fault once for the instance, and once for the pool whose hand-out was not answered.
+        let (lost, lines) = (away.told("store_lost"), away.program.log().lines().count());
+        assert!(lost <= 2 * FAULTS.len() && lines < 50, "{lost} times lost: {}", away.program.log());
+        away.stop().await;
+    });
+}
+
+#[test_with::env(KEYLEND_TEST_OWN_MONGODB)]
+#[test]
+fn a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_count() {
+    run(async {
+        let mut server = OwnServer::start().await;
+        server.kill().await;
+        let proxy = Proxy::to(server.address(), Fault::None).await;
+        let mut away = Away::over(server, proxy, "store_lost").await;
+        assert_eq!(away.status("/livez").await, StatusCode::OK);
+        assert_eq!(away.status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        let refused = away.lease().await;
+        assert_eq!((refused.0, refused.1["code"].as_str()), (503, Some("store_unavailable")), "{}", refused.1);
+        until("it says again that it waits", async || away.told("store_lost") >= 3).await;
+        assert_eq!(away.told("started"), 0);
+        away.server.start_again().await;
+        away.until_ready().await;
+        until("it serves all pools", async || away.told("started") == 1).await;
+
+        away.add("stability", LEASED).await;
+        let keys = away.add("healthid", INCREMENTED).await;
+        let load = Load::start(&away.program.url, &keys);
+        load.all_served().await;
+        away.server.kill().await;
+        load.store_is_away();
+        load.all_refused().await;
+        assert_eq!(away.status("/livez").await, StatusCode::OK);
+        load.store_is_back();
+        away.server.start_again().await;
+        load.all_served().await;
+        let tally = load.end().await;
+        away.agrees_with(&tally).await;
+        away.stop().await;
+    });
+}
+
+/// How many callers try again and again, and for how long.
+const CALLERS: usize = 32;
+const TRYING: Duration = Duration::from_secs(10);
+
+#[test_with::env(KEYLEND_TEST_OWN_MONGODB)]
+#[test]
+fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_back() {
+    run(async {
+        let away = Away::start().await;
+        away.add("stability", 50).await;
+        away.proxy.set(Fault::StallAnswers);
+        let over = Instant::now() + TRYING;
+        let mut most = 0;
+        let trying = join_all((0..CALLERS).map(async |_| {
+            let mut refused = 0;
+            while Instant::now() < over {
+                let (status, answer) = away.lease().await;
+                assert_eq!(status, 503, "{answer}");
+                refused += 1;
+                sleep(Duration::from_millis(5)).await;
+            }
+            refused
+        }));
+        let looking = async {
+            while Instant::now() < over {
+                most = away.leased.open_leases().await.max(most);
+            }
+        };
+        let (refused, ()) = tokio::join!(trying, looking);
+        assert!(refused.iter().all(|refused| *refused >= 2), "{refused:?}");
+        assert_eq!(most, 1, "it was applied once, and the others were not sent");
+        away.proxy.set(Fault::None);
+        away.leased.until_no_lease_is_open().await;
+        until_within(RESUMED, "a key is lent again", async || away.lease().await.0 == 201).await;
+        assert_eq!(away.leased.open_leases().await, 1);
         away.stop().await;
     });
 }

@@ -84,6 +84,12 @@ impl Program {
         }
     }
 
+    /// Its process id.
+    #[allow(dead_code, reason = "not every test does something to the process")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -1,11 +1,15 @@
 //! add: new keys, in the order given.
 
-use bson::{Bson, Document, doc, oid::ObjectId};
+use std::collections::HashSet;
+
+use bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
+use futures_util::TryStreamExt;
 use mongodb::error::ErrorKind;
 use mongodb::options::ReturnDocument;
 
-use super::{AddedKeys, META, MongoStore, error, expression};
-use crate::domain::{KeyId, NewKey, Picks, Policy};
+use super::{AddedKeys, META, MongoStore, document, error, expression, filter, index};
+use crate::domain::key::MAX_USAGE_COUNT;
+use crate::domain::{KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::{Added, StoreError};
 
 /// The code of a duplicate in a unique index.
@@ -15,42 +19,89 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> R
     if keys.is_empty() {
         return Ok(AddedKeys { verdicts: Vec::new(), race_proof: true });
     }
+    // Asked anew each time: another program can make or drop the index while this one runs.
+    let race_proof = index::keeps_secrets_unique(store, pool).await?;
+    let mut known = if race_proof { HashSet::new() } else { secrets_there(store, pool, keys).await? };
     let now = store.now().await?;
     let first = match pool.picks {
         Picks::LeastRecentlyUsed => None,
         Picks::InOrder => Some(reserve_places(store, pool, keys.len()).await?),
     };
-    let ids: Vec<ObjectId> = keys.iter().map(|_| ObjectId::new()).collect();
-    let documents = keys.iter().zip(&ids).zip(0..).map(|((key, id), place)| {
-        let mut document = doc! {
-            "_id": id, "api_key": key.secret.expose(), "usage_count": 0, "last_used": Bson::Null, "is_active": true,
-            "added_at": expression::date(now),
-        };
-        if let Some(first) = first {
-            document.insert("order", first + place);
+    let mut verdicts = vec![Added::Known; keys.len()];
+    // The documents to insert, and for each the key that it is of.
+    let mut documents = Vec::with_capacity(keys.len());
+    let mut of_key = Vec::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        if !race_proof && !known.insert(key.secret.expose().to_owned()) {
+            continue;
         }
-        document
-    });
-    let documents: Vec<Document> = documents.collect();
-    let mut added: Vec<Added> = ids.iter().map(|id| Added::New(KeyId::from_bytes(id.bytes()))).collect();
-    match store.keys(pool).clone_with_type::<Document>().insert_many(documents).ordered(false).await {
-        Ok(_) => Ok(AddedKeys { verdicts: added, race_proof: true }),
-        Err(error) => {
-            let only_known = match *error.kind {
-                ErrorKind::InsertMany(ref insert) if insert.write_concern_error.is_none() => {
-                    let refused = insert.write_errors.as_deref().unwrap_or_default();
-                    for duplicate in refused {
-                        if let Some(verdict) = added.get_mut(duplicate.index) {
-                            *verdict = Added::Known;
-                        }
-                    }
-                    !refused.is_empty() && refused.iter().all(|error| error.code == DUPLICATE_KEY)
-                }
-                _ => false,
-            };
-            if only_known { Ok(AddedKeys { verdicts: added, race_proof: true }) } else { Err(error::of_write(error)) }
+        let id = key.id.map_or_else(ObjectId::new, filter::object_id);
+        documents.push(stored(key, id, first.map(|first| first + place as i64), now));
+        of_key.push(place);
+        verdicts[place] = Added::New(KeyId::from_bytes(id.bytes()));
+    }
+    for refused in insert(store, pool, documents).await? {
+        if let Some(place) = of_key.get(refused) {
+            verdicts[*place] = Added::Known;
         }
     }
+    Ok(AddedKeys { verdicts, race_proof })
+}
+
+/// The document of a new key. Fields without a value are left out, but for those that the older programs write.
+fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) -> Document {
+    let mut document = doc! {
+        "_id": id,
+        "api_key": key.secret.expose(),
+        "usage_count": key.usage_count.min(MAX_USAGE_COUNT) as i64,
+        "last_used": key.last_used.map_or(Bson::Null, expression::date),
+        "is_active": key.is_active,
+        "added_at": expression::date(key.added_at.unwrap_or(now)),
+    };
+    let more = [
+        ("resting_until", key.resting_until.map(expression::date)),
+        ("disabled_reason", key.disabled_reason.map(|reason| reason.as_str().into())),
+        ("note", key.note.as_deref().map(Bson::from)),
+        ("order", order.map(Bson::Int64)),
+    ];
+    document.extend(more.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
+    document
+}
+
+/// Inserts documents, and answers which of them, by number, a unique index refused.
+async fn insert(store: &MongoStore, pool: &Policy, documents: Vec<Document>) -> Result<Vec<usize>, StoreError> {
+    if documents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inserted = store.keys(pool).clone_with_type::<Document>().insert_many(documents).ordered(false).await;
+    let Err(error) = inserted else { return Ok(Vec::new()) };
+    if let ErrorKind::InsertMany(ref insert) = *error.kind
+        && insert.write_concern_error.is_none()
+    {
+        let refused = insert.write_errors.as_deref().unwrap_or_default();
+        if !refused.is_empty() && refused.iter().all(|error| error.code == DUPLICATE_KEY) {
+            return Ok(refused.iter().map(|error| error.index).collect());
+        }
+    }
+    Err(error::of_write(error))
+}
+
+/// Which of these secrets the collection has already.
+async fn secrets_there(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<HashSet<String>, StoreError> {
+    let secrets: Vec<&str> = keys.iter().map(|key| key.secret.expose()).collect();
+    let found = store
+        .keys(pool)
+        .find(doc! {"api_key": {"$in": secrets}})
+        .projection(doc! {"_id": 0, "api_key": document::typed("$api_key", "string")})
+        .max_time(store.time_limit)
+        .await
+        .map_err(error::of_read)?;
+    let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
+    let texts = found.into_iter().filter_map(|found| match document::lossy(found).ok()?.remove("api_key") {
+        Some(Bson::String(text)) => Some(text),
+        _ => None,
+    });
+    Ok(texts.collect())
 }
 
 /// Takes the next places in the pool's order from its counter; answers the first.

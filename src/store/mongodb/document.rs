@@ -3,7 +3,7 @@
 use bson::{Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
 use super::expression;
-use crate::domain::{Key, KeyId, Secret, Timestamp, UsageCount};
+use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Secret, Timestamp, UsageCount};
 use crate::store::StoreError;
 
 /// The document in these bytes. Text that is no UTF-8 is read with replacement characters, and so is no secret.
@@ -14,11 +14,34 @@ pub(super) fn lossy(bytes: RawDocumentBuf) -> Result<Document, mongodb::error::E
 /// The fields that [`key`] reads, and the server's clock beside them. Of each only what can be understood: text that
 /// is no UTF-8, anywhere in an answer, would make all of it unreadable.
 pub(super) fn projection() -> Document {
-    let date = |field: &str| doc! {"$cond": [{"$eq": [{"$type": field}, "date"]}, field, Bson::Null]};
+    fields(doc! {})
+}
+
+/// The fields that [`record`] reads, as [`projection`] those of a key.
+pub(super) fn record_projection() -> Document {
+    let words = DisabledReason::ALL.map(DisabledReason::as_str);
+    let mut fields = fields(doc! {"by": typed("$$lease.by", "string")});
+    fields.extend(doc! {
+        "order": {"$cond": [expression::has_order(), "$order", Bson::Null]},
+        "disabled_reason": {"$cond": [{"$in": ["$disabled_reason", &words[..]]}, "$disabled_reason", Bson::Null]},
+        "note": typed("$note", "string"),
+        "added_at": typed("$added_at", "date"),
+    });
+    fields
+}
+
+/// A value where it is of this type, else null.
+pub(super) fn typed(value: &str, of: &str) -> Document {
+    doc! {"$cond": [{"$eq": [{"$type": value}, of]}, value, Bson::Null]}
+}
+
+/// The fields of a key, with these of each lease besides.
+fn fields(of_lease: Document) -> Document {
     let has_text = doc! {"$eq": [{"$type": "$$lease.idem"}, "string"]};
-    let leases = doc! {"$map": {"input": "$leases", "as": "lease", "in": {
-        "expires_at": date("$$lease.expires_at"), "idem": {"$cond": [has_text, "", Bson::Null]},
-    }}};
+    let date = |field: &str| typed(field, "date");
+    let mut lease = doc! {"expires_at": date("$$lease.expires_at"), "idem": {"$cond": [has_text, "", Bson::Null]}};
+    lease.extend(of_lease);
+    let leases = doc! {"$map": {"input": "$leases", "as": "lease", "in": lease}};
     doc! {
         "api_key": {"$cond": [expression::is_secret(), "$api_key", Bson::Null]},
         "usage_count": {"$cond": [expression::is_number(), "$usage_count", Bson::Null]},
@@ -60,6 +83,33 @@ pub(super) fn key(document: &Document) -> Option<Key> {
     })
 }
 
+/// The key in a document with all that is stored of it; None as for [`key`].
+pub(super) fn record(document: &Document) -> Option<KeyRecord> {
+    let leases = document.get_array("leases").map(Vec::as_slice).unwrap_or_default();
+    Some(KeyRecord {
+        key: key(document)?,
+        order: order(document.get("order")),
+        leases: leases.iter().map(open_lease).collect(),
+        disabled_reason: document.get_str("disabled_reason").ok().and_then(DisabledReason::of_word),
+        note: document.get_str("note").ok().map(str::to_owned),
+        added_at: instant(document.get("added_at")),
+    })
+}
+
+/// An entry of the leases, whatever it is.
+pub(super) fn open_lease(entry: &Bson) -> OpenLease {
+    let field = |name: &str| entry.as_document().and_then(|entry| entry.get(name));
+    OpenLease { by: field("by").and_then(Bson::as_str).map(str::to_owned), expires_at: instant(field("expires_at")) }
+}
+
+fn order(value: Option<&Bson>) -> Option<i64> {
+    match value {
+        Some(Bson::Int32(order)) => Some(i64::from(*order)),
+        Some(Bson::Int64(order)) => Some(*order),
+        _ => None,
+    }
+}
+
 /// Whether an entry of the leases is one, whoever wrote it; the rule of `expression::has_leases_or_none`.
 fn is_lease(entry: &Bson) -> bool {
     entry.as_document().is_some_and(|entry| entry.get_str("idem").is_ok())
@@ -69,6 +119,47 @@ pub(super) fn id(document: &Document) -> Option<KeyId> {
     match document.get("_id") {
         Some(Bson::ObjectId(id)) => Some(KeyId::from_bytes(id.bytes())),
         _ => None,
+    }
+}
+
+/// What [`described_id`] describes an id by.
+pub(super) fn id_to_describe() -> Document {
+    // Text could be a secret, and large: of an id like that no more than its type is read.
+    let shown = doc! {"$in": [{"$type": "$_id"}, ["objectId", "int", "long"]]};
+    doc! {"type": {"$type": "$_id"}, "value": {"$cond": [shown, "$_id", Bson::Null]}}
+}
+
+/// An id in words, of what [`id_to_describe`] gives of it.
+pub(super) fn described_id(id: &Document) -> String {
+    match id.get("value") {
+        Some(Bson::ObjectId(id)) => id.to_hex(),
+        Some(Bson::Int32(number)) => format!("the number {number}"),
+        Some(Bson::Int64(number)) => format!("the number {number}"),
+        _ => format!("an _id that is {}", type_in_words(id.get_str("type").unwrap_or_default())),
+    }
+}
+
+/// The name that the server gives to the type of a value, in words.
+pub(super) fn type_in_words(name: &str) -> &'static str {
+    match name {
+        "missing" => "missing",
+        "null" => "null",
+        "undefined" => "undefined",
+        "string" => "text",
+        "int" | "long" | "double" => "a number",
+        "decimal" => "a decimal number",
+        "object" => "a document",
+        "array" => "a list",
+        "binData" => "binary data",
+        "objectId" => "an ObjectId",
+        "bool" => "true or false",
+        "date" => "a date",
+        "timestamp" => "a timestamp",
+        "regex" => "a regular expression",
+        "javascript" | "javascriptWithScope" => "code",
+        "symbol" => "a symbol",
+        "minKey" | "maxKey" => "an end of the order",
+        _ => "of a type that keylend does not know",
     }
 }
 

@@ -3,12 +3,14 @@
 //! Each is total. `$cond` guards what would fail on a value of another type, and a field that holds an array is
 //! compared as a whole, never element by element. `now` is `"$$NOW"`, or an instant where a server cannot use that.
 
+use std::time::Duration;
+
 use bson::{Bson, Document, bson, doc};
 
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::pool::COOL_DOWN;
 use crate::domain::timestamp::millis;
-use crate::domain::{Lapsed, Timestamp};
+use crate::domain::{Lapsed, State, Timestamp};
 
 /// The server's clock, frozen when a command starts.
 pub(super) const NOW: &str = "$$NOW";
@@ -58,7 +60,6 @@ pub(super) fn has_object_id() -> Document {
 }
 
 /// Whether the document can be understood as a key, whatever its state: the opposite of `invalid`.
-///
 pub(super) fn is_valid() -> Document {
     doc! {"$and": [
         has_object_id(),
@@ -110,6 +111,62 @@ pub(super) fn settled_count(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Bso
             "$usage_count",
         ]}),
     }
+}
+
+/// The count where it is one that keylend lends by, else 0. As int64, for a sum of doubles is not exact above 2^53.
+pub(super) fn whole_count() -> Document {
+    doc! {"$cond": [is_whole(), {"$toLong": count()}, 0_i64]}
+}
+
+/// How many leases are open, where keylend understands them; else 0.
+pub(super) fn understood_open() -> Document {
+    doc! {"$cond": [has_leases_or_none(), open(), 0]}
+}
+
+/// How many uses are neither counted nor out on lease, where a key gives `uses_per_key`.
+pub(super) fn left(uses_per_key: u32) -> Document {
+    let taken = doc! {"$add": [whole_count(), understood_open()]};
+    doc! {"$max": [0, {"$subtract": [i64::from(uses_per_key), taken]}]}
+}
+
+/// The word of the document's state, as `domain::state` has it: the first that fits, in the order of the contract.
+pub(super) fn state(uses_per_key: u32, now: impl Into<Bson>) -> Document {
+    doc! {"$switch": {
+        "branches": [
+            {"case": {"$not": [is_valid()]}, "then": State::Invalid.as_str()},
+            {"case": {"$ne": ["$is_active", true]}, "then": State::Disabled.as_str()},
+            {"case": {"$gte": [whole_count(), i64::from(uses_per_key)]}, "then": State::Spent.as_str()},
+            {"case": is_resting(now), "then": State::Resting.as_str()},
+            {"case": {"$lte": [left(uses_per_key), 0]}, "then": State::Leased.as_str()},
+        ],
+        "default": State::Usable.as_str(),
+    }}
+}
+
+/// Whether there is nothing in this field.
+pub(super) fn is_missing(field: &str) -> Document {
+    doc! {"$in": [{"$type": format!("${field}")}, ["missing", "null"]]}
+}
+
+/// Whether the document is one of the older ones that still hold credits.
+pub(super) fn has_credits() -> Document {
+    doc! {"$not": [is_missing("credits_left")]}
+}
+
+/// Whether it holds credits and no count: it is not lent before it is migrated.
+pub(super) fn needs_migration() -> Document {
+    doc! {"$and": [is_missing("usage_count"), has_credits()]}
+}
+
+/// Whether the document has a place in an `in_order` pool that keylend understands.
+pub(super) fn has_order() -> Document {
+    doc! {"$in": [{"$type": "$order"}, ["int", "long"]]}
+}
+
+/// The end of a rest that starts now; a longer one is never shortened by a later, shorter one.
+pub(super) fn rest_for(rest: Duration) -> Document {
+    let until = doc! {"$add": [NOW, millis(rest)]};
+    doc! {"$cond": [is_resting(NOW), {"$max": ["$resting_until", &until]}, until]}
 }
 
 /// Whether the key rests.

@@ -18,14 +18,14 @@ pub(super) async fn increment_usage(
 ) -> Result<Incremented, StoreError> {
     let mut countable = filter::key(key);
     let mut rule = vec![
-        bson!({"$or": [expression::is_countable(), is_missing()]}),
+        bson!({"$or": [expression::is_countable(), expression::is_missing("usage_count")]}),
         // A document that no id can name cannot be answered, so it is not counted on either.
         bson!(expression::has_object_id()),
     ];
     rule.extend(countable.remove("$expr"));
     countable.insert("$expr", doc! {"$and": rule});
     let update = vec![doc! {"$set": {
-        "usage_count": {"$cond": [is_missing(), {"$add": [from_credits(), 1]}, {"$add": ["$usage_count", 1]}]},
+        "usage_count": {"$cond": [expression::is_missing("usage_count"), {"$add": [from_credits(), 1]}, {"$add": ["$usage_count", 1]}]},
         "last_used": NOW,
     }}];
     let fields = doc! {"usage_count": 1, "last_used": 1};
@@ -43,10 +43,6 @@ pub(super) async fn increment_usage(
         return Ok(Incremented::InvalidKey);
     };
     Ok(Incremented::Counted { id, usage_count: document::usage_count(counted.get("usage_count")), last_used })
-}
-
-fn is_missing() -> Document {
-    doc! {"$in": [{"$type": "$usage_count"}, ["missing", "null"]]}
 }
 
 /// The count that stands for the credits of an older document: a use that was started is a use. 0 where there is

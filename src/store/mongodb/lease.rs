@@ -84,7 +84,7 @@ fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
 
 /// The open lease of an earlier request with the same Idempotency-Key, from here on the lease of both: who asked
 /// first can no longer give it back. A write, so that what it answers is what a majority has.
-async fn same_request(
+pub(super) async fn same_request(
     store: &MongoStore,
     pool: &Policy,
     request: &LeaseRequest,

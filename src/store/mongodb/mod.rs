@@ -5,9 +5,13 @@
 //! field, it is judged, never an error. Text from outside enters a pipeline as a literal only.
 
 mod add;
+mod change;
 mod connect;
+mod databases;
 mod document;
+mod duplicates;
 mod error;
+mod examine;
 mod expression;
 mod filter;
 mod find_usable_key;
@@ -17,9 +21,13 @@ mod known;
 mod lease;
 mod list;
 mod look_up;
+mod policy;
+mod remove;
 mod renew;
 mod report;
+mod reset;
 mod settle;
+mod show;
 mod stats;
 mod sweep;
 mod take;
@@ -110,10 +118,6 @@ impl MongoStore {
     }
 }
 
-fn not_built<T>() -> Result<T, StoreError> {
-    Err(StoreError::Refused("not built yet".into()))
-}
-
 #[async_trait]
 impl Store for MongoStore {
     fn describe(&self) -> String {
@@ -129,7 +133,9 @@ impl Store for MongoStore {
     }
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
-        index::prepare(self, pool).await
+        let mut notices = index::prepare(self, pool).await?;
+        notices.extend(databases::elsewhere(self, pool).await);
+        Ok(notices)
     }
 
     async fn find_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<FoundKey>, StoreError> {
@@ -185,27 +191,27 @@ impl Store for MongoStore {
     }
 
     async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
-        not_built()
+        show::show(self, pool, id).await
     }
 
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
-        not_built()
+        change::change(self, pool, id, change).await
     }
 
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
-        not_built()
+        remove::remove(self, pool, id).await
     }
 
     async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
-        not_built()
+        reset::reset(self, pool, ids).await
     }
 
     async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
-        not_built()
+        show::find_lease(self, pool, lease).await
     }
 
     async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
-        not_built()
+        lease::same_request(self, pool, request).await
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
@@ -213,14 +219,14 @@ impl Store for MongoStore {
     }
 
     async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
-        not_built()
+        policy::record(self, pool).await
     }
 
     async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
-        not_built()
+        examine::examine(self, pool, listed).await
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
-        not_built()
+        databases::databases(self).await
     }
 }

@@ -2,11 +2,9 @@
 
 use bson::{Document, bson, doc};
 
-use super::expression::{self, NOW};
-use super::{MongoStore, document, error, filter, settle};
+use super::{MongoStore, document, error, expression, filter, settle};
 use crate::domain::report::Effect;
 use crate::domain::state::state;
-use crate::domain::timestamp::millis;
 use crate::domain::{LeaseId, Policy, Report};
 use crate::store::{Settled, StoreError};
 
@@ -37,13 +35,7 @@ fn effect(effect: Effect) -> Document {
         Effect::Count => doc! {"usage_count": {"$cond": [
             expression::is_countable(), {"$add": ["$usage_count", 1]}, "$usage_count",
         ]}},
-        // A longer rest is never shortened by a later, shorter one.
-        Effect::Rest(rest) => {
-            let until = doc! {"$add": [NOW, millis(rest)]};
-            doc! {"resting_until": {"$cond": [
-                expression::is_resting(NOW), {"$max": ["$resting_until", &until]}, until,
-            ]}}
-        }
+        Effect::Rest(rest) => doc! {"resting_until": expression::rest_for(rest)},
         // Only a key that was active gets the reason: an operator's own is kept.
         Effect::Disable(reason) => {
             let was_active = bson!({"$eq": ["$is_active", true]});

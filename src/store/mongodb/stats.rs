@@ -29,11 +29,6 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
 /// Every document judged, then gathered by state and count. Counts above the uses per key are one.
 fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
     let uses = i64::from(uses_per_key);
-    let now = expression::date(now);
-    // As int64, for a sum of doubles is not exact above 2^53.
-    let count = bson!({"$cond": [expression::is_whole(), {"$toLong": expression::count()}, 0]});
-    let open = bson!({"$cond": [expression::has_leases_or_none(), expression::open(), 0]});
-    let left = bson!({"$max": [0, {"$subtract": [uses, {"$add": [&count, &open]}]}]});
     let is_date = |value: &str| bson!({"$eq": [{"$type": value}, "date"]});
     let lease_ends = doc! {"$min": {"$map": {
         "input": expression::leases(),
@@ -44,32 +39,17 @@ fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
         Lapsed::Count => Bson::Null,
         Lapsed::Refund => Bson::Document(lease_ends),
     };
-    // The first that fits, in the order of the contract.
-    let state = doc! {"$switch": {
-        "branches": [
-            {"case": {"$not": [expression::is_valid()]}, "then": State::Invalid.as_str()},
-            {"case": {"$ne": ["$is_active", true]}, "then": State::Disabled.as_str()},
-            {"case": {"$gte": [&count, uses]}, "then": State::Spent.as_str()},
-            {"case": expression::is_resting(now), "then": State::Resting.as_str()},
-            {"case": {"$lte": [&left, 0]}, "then": State::Leased.as_str()},
-        ],
-        "default": State::Usable.as_str(),
-    }};
-    let needs_migration = doc! {"$and": [
-        {"$in": [{"$type": "$usage_count"}, ["missing", "null"]]},
-        {"$not": [{"$in": [{"$type": "$credits_left"}, ["missing", "null"]]}]},
-    ]};
     let is = |state: State| bson!({"$eq": ["$state", state.as_str()]});
     vec![
         doc! {"$project": {
-            "state": state,
-            "count": count,
-            "open": open,
-            "left": left,
+            "state": expression::state(uses_per_key, expression::date(now)),
+            "count": expression::whole_count(),
+            "open": expression::understood_open(),
+            "left": expression::left(uses_per_key),
             "last_used": {"$cond": [is_date("$last_used"), "$last_used", Bson::Null]},
             "rest_ends": {"$cond": [is_date("$resting_until"), "$resting_until", Bson::Null]},
             "lease_ends": lease_ends,
-            "needs_migration": {"$cond": [needs_migration, 1, 0]},
+            "needs_migration": {"$cond": [expression::needs_migration(), 1, 0]},
         }},
         doc! {"$project": {
             "state": 1, "count": 1, "open": 1, "left": 1, "last_used": 1, "needs_migration": 1,
@@ -115,7 +95,7 @@ fn group(document: &Document) -> Result<Group, StoreError> {
 }
 
 /// A sum that the server made, of whatever number type; it can be larger than any one count.
-fn whole(document: &Document, field: &str) -> u64 {
+pub(super) fn whole(document: &Document, field: &str) -> u64 {
     match document.get(field) {
         Some(Bson::Int32(sum)) => u64::try_from(*sum).unwrap_or(0),
         Some(Bson::Int64(sum)) => u64::try_from(*sum).unwrap_or(0),

@@ -1,9 +1,11 @@
 //! add: new keys, in the order given.
 
 use bson::oid::ObjectId;
+use rusqlite::params;
 
 use super::{AddedKeys, Step};
-use crate::domain::{KeyId, NewKey, Picks, Policy};
+use crate::domain::key::MAX_USAGE_COUNT;
+use crate::domain::{DisabledReason, KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::Added;
 
 pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::Result<AddedKeys> {
@@ -12,16 +14,28 @@ pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::
         Picks::InOrder => Some(reserve_places(step, pool, keys.len())?),
     };
     let mut insert = step.tx.prepare_cached(&format!(
-        "INSERT INTO \"{}\" (id, api_key, \"order\", added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (api_key) DO NOTHING",
+        "INSERT INTO \"{}\" (id, api_key, usage_count, last_used, is_active, resting_until, disabled_reason, note,
+             added_at, \"order\")
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
         pool.collection
     ))?;
     let verdicts: rusqlite::Result<Vec<Added>> = keys
         .iter()
         .zip(0..)
         .map(|(key, place)| {
-            let id = KeyId::from_bytes(ObjectId::new().bytes());
-            let order = first.map(|first| first + place);
-            let made = insert.execute((id.to_string(), key.secret.expose(), order, step.now.as_millis()))?;
+            let id = key.id.unwrap_or_else(|| KeyId::from_bytes(ObjectId::new().bytes()));
+            let made = insert.execute(params![
+                id.to_string(),
+                key.secret.expose(),
+                key.usage_count.min(MAX_USAGE_COUNT),
+                key.last_used.map(Timestamp::as_millis),
+                key.is_active,
+                key.resting_until.map(Timestamp::as_millis),
+                key.disabled_reason.map(DisabledReason::as_str),
+                key.note,
+                key.added_at.unwrap_or(step.now).as_millis(),
+                first.map(|first| first + place),
+            ])?;
             Ok(if made > 0 { Added::New(id) } else { Added::Known })
         })
         .collect();

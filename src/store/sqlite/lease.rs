@@ -8,16 +8,12 @@ use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, Step, pick::pick, row
 use crate::domain::{LeaseId, Policy, Timestamp};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
-    if let Some(same) = same_request(step, pool, request)? {
-        if same.expires_at > step.now {
-            // From here on the lease of both: who asked first can no longer give it back.
-            step.tx
-                .prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?
-                .execute([same.entry.to_string()])?;
-            return Ok(LeaseAnswer::Same(same));
-        }
-        // A lapsed one no longer answers for its Idempotency-Key.
-        settle::lapse(step, pool, same.entry)?;
+    if let Some(same) = find_same(step, pool, request)? {
+        return Ok(LeaseAnswer::Same(same));
+    }
+    if let Some(lapsed) = same_request(step, pool, request)? {
+        // It no longer answers for its Idempotency-Key.
+        settle::lapse(step, pool, lapsed.entry)?;
     }
     let Some(id) = pick(step, pool, pool.uses_per_key)? else { return Ok(LeaseAnswer::NoUsableKey) };
     let expires_at = step.now.plus(request.ttl);
@@ -48,6 +44,16 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
             })
         })
         .map(LeaseAnswer::New)
+}
+
+/// The open lease that the same request got before, from here on the lease of both: who asked first can no longer
+/// give it back. None also where it has lapsed.
+pub(super) fn find_same(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
+    let Some(same) = same_request(step, pool, request)?.filter(|same| same.expires_at > step.now) else {
+        return Ok(None);
+    };
+    step.tx.prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?.execute([same.entry.to_string()])?;
+    Ok(Some(same))
 }
 
 /// The open lease, lapsed or not, that the same request got before.

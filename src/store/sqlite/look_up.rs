@@ -16,7 +16,11 @@ pub(super) fn condition(key: &KeyRef) -> (&'static str, String) {
 pub(super) fn look_up(step: &Step<'_>, pool: &Policy, key: &KeyRef) -> rusqlite::Result<Option<Seen<Key>>> {
     let (condition, value) = condition(key);
     step.tx
-        .prepare_cached(&format!("SELECT {} FROM \"{}\" AS k WHERE {condition}", row::KEY_COLUMNS, pool.collection))?
+        .prepare_cached(&format!(
+            "SELECT {} FROM \"{}\" AS k WHERE {condition}",
+            row::key_columns(pool),
+            pool.collection
+        ))?
         .query_row([value], |found| Ok(Seen { value: row::key(found)?, now: step.now }))
         .optional()
 }

@@ -5,6 +5,8 @@
 
 mod add;
 mod busy;
+mod change;
+mod examine;
 mod find_usable_key;
 mod increment_usage;
 mod known;
@@ -12,10 +14,14 @@ mod lease;
 mod list;
 mod look_up;
 mod pick;
+mod policy;
+mod remove;
 mod report;
+mod reset;
 mod row;
 mod schema;
 mod settle;
+mod show;
 mod stats;
 mod sweep;
 mod take;
@@ -56,8 +62,8 @@ impl SqliteStore {
             let (writing, reading) = (schema::open(&file, patience)?, schema::open(&file, patience)?);
             // Its thread waits for other processes itself.
             writing.busy_timeout(Duration::ZERO)?;
-            let writer = Worker::start("keylend-writer", writing, patience).map_err(OpenError::Thread)?;
-            let reader = Worker::start("keylend-reader", reading, patience).map_err(OpenError::Thread)?;
+            let writer = Worker::start("keylend-writer", writing, &file, patience).map_err(OpenError::Thread)?;
+            let reader = Worker::start("keylend-reader", reading, &file, patience).map_err(OpenError::Thread)?;
             Ok(Self { path: file, writer, reader })
         })
         .await
@@ -78,10 +84,6 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         self.reader.read(step).await
     }
-}
-
-fn not_built<T>() -> Result<T, StoreError> {
-    Err(StoreError::Refused("not built yet".into()))
 }
 
 /// One transaction and the instant at which it happens.
@@ -176,27 +178,33 @@ impl Store for SqliteStore {
     }
 
     async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
-        not_built()
+        let pool = pool.clone();
+        self.read(move |step| show::show(step, &pool, id)).await
     }
 
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
-        not_built()
+        let (pool, change) = (pool.clone(), change.clone());
+        self.write(move |step| change::change(step, &pool, id, &change)).await
     }
 
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {
-        not_built()
+        let pool = pool.clone();
+        self.write(move |step| remove::remove(step, &pool, id)).await
     }
 
     async fn reset(&self, pool: &Policy, ids: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
-        not_built()
+        let (pool, ids) = (pool.clone(), ids.to_vec());
+        self.write(move |step| reset::reset(step, &pool, &ids)).await
     }
 
     async fn find_lease(&self, pool: &Policy, lease: &LeaseId) -> Result<Option<OpenLease>, StoreError> {
-        not_built()
+        let (pool, lease) = (pool.clone(), lease.clone());
+        self.read(move |step| show::find_lease(step, &pool, &lease)).await
     }
 
     async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
-        not_built()
+        let (pool, request) = (pool.clone(), request.clone());
+        self.write(move |step| lease::find_same(step, &pool, &request)).await
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
@@ -205,14 +213,16 @@ impl Store for SqliteStore {
     }
 
     async fn record_policy(&self, pool: &Policy) -> Result<Option<String>, StoreError> {
-        not_built()
+        let pool = pool.clone();
+        self.write(move |step| policy::record(step, &pool)).await
     }
 
     async fn examine(&self, pool: &Policy, listed: u32) -> Result<Examination, StoreError> {
-        not_built()
+        let pool = pool.clone();
+        self.read(move |step| examine::examine(step, &pool, listed)).await
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseFound>, StoreError> {
-        not_built()
+        Ok(Vec::new())
     }
 }

@@ -7,9 +7,13 @@ use crate::domain::{KeyId, Picks, Policy};
 
 /// What a usable key is, of the row `k`; the rule of `domain::state`. The switch and the count come first, as the
 /// index has them; `:count` goes through the counts below the limit.
-const USABLE: &str = "k.is_active = 1 AND k.usage_count = :count
-    AND (k.resting_until IS NULL OR k.resting_until <= :now)
-    AND k.usage_count + (SELECT count(*) FROM leases WHERE leases.key = k.id) < :uses_per_key";
+fn usable(pool: &Policy) -> String {
+    format!(
+        "k.is_active = 1 AND k.usage_count = :count AND (k.resting_until IS NULL OR k.resting_until <= :now)
+         AND k.usage_count + (SELECT count(*) {}) < :uses_per_key",
+        row::leases(pool)
+    )
+}
 
 /// The usable key to hand out next; None where there is none. Inside a write transaction no other writer can come
 /// between this and what is then done to the key.
@@ -25,7 +29,8 @@ pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlit
         "SELECT min(usage_count) FROM \"{table}\" WHERE is_active = 1 AND usage_count >= ?1 AND usage_count < ?2"
     ))?;
     let mut first = step.tx.prepare_cached(&format!(
-        "SELECT k.id, {place} FROM \"{table}\" AS k WHERE {USABLE} ORDER BY {place}, k.id LIMIT 1"
+        "SELECT k.id, {place} FROM \"{table}\" AS k WHERE {} ORDER BY {place}, k.id LIMIT 1",
+        usable(pool)
     ))?;
     let mut best: Option<(Option<i64>, KeyId)> = None;
     let mut from = 0;

@@ -3,14 +3,55 @@
 use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
-use crate::domain::{Key, KeyId, Secret, Timestamp, UsageCount};
+use super::Step;
+use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount};
 
-/// The columns that [`key`] reads, of a table named `k`.
-pub(super) const KEY_COLUMNS: &str = "k.id, k.api_key, k.usage_count, k.last_used, k.is_active, k.resting_until,
-    (SELECT count(*) FROM leases WHERE leases.key = k.id),
-    (SELECT min(expires_at) FROM leases WHERE leases.key = k.id)";
+/// The columns that [`key`] reads, of the pool's table as `k`.
+pub(super) fn key_columns(pool: &Policy) -> String {
+    let leases = leases(pool);
+    format!(
+        "k.id, k.api_key, k.usage_count, k.last_used, k.is_active, k.resting_until,
+         (SELECT count(*) {leases}), (SELECT min(expires_at) {leases})"
+    )
+}
 
-/// Reads [`KEY_COLUMNS`].
+/// The columns that [`record`] reads, of the pool's table as `k`.
+pub(super) fn record_columns(pool: &Policy) -> String {
+    format!("{}, k.\"order\", k.disabled_reason, k.note, k.added_at", key_columns(pool))
+}
+
+/// The open leases of the key `k`. A key that was brought from another pool has its id there too. The plus keeps
+/// SQLite from looking for all leases of the pool first: those of one key are fewer.
+pub(super) fn leases(pool: &Policy) -> String {
+    format!("FROM leases WHERE leases.key = k.id AND +leases.collection = '{}'", pool.collection)
+}
+
+/// Reads [`record_columns`], and the leases beside them.
+pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
+    let mut record = KeyRecord {
+        key: key(row)?,
+        order: row.get(8)?,
+        leases: Vec::new(),
+        disabled_reason: row.get_ref(9)?.as_str_or_null()?.and_then(DisabledReason::of_word),
+        note: row.get(10)?,
+        added_at: instant(row, 11)?,
+    };
+    if record.key.open_leases.is_some_and(|open| open > 0) {
+        let mut leases = step.tx.prepare_cached(
+            "SELECT by, expires_at FROM leases WHERE key = ?1 AND +collection = ?2 ORDER BY expires_at, entry",
+        )?;
+        let leases = leases.query_map((record.key.id.to_string(), &pool.collection), open_lease)?;
+        record.leases = leases.collect::<rusqlite::Result<_>>()?;
+    }
+    Ok(record)
+}
+
+/// Reads `by` and `expires_at` of a lease.
+pub(super) fn open_lease(row: &Row<'_>) -> rusqlite::Result<OpenLease> {
+    Ok(OpenLease { by: row.get(0)?, expires_at: instant(row, 1)? })
+}
+
+/// Reads [`key_columns`].
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
         id: id(row, 0)?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{Step, busy};
-use crate::domain::Policy;
+use crate::domain::{Picks, Policy};
 use crate::store::StoreError;
 
 /// Marks a file as keylend's in its header: "klnd".
@@ -48,6 +48,10 @@ const SHARED_TABLES: &str = "
     CREATE INDEX leases_by_end ON leases (collection, expires_at);
     CREATE TABLE keylend_meta (name TEXT NOT NULL PRIMARY KEY, value ANY) STRICT;
 ";
+
+/// What `api_key` and `usage_count` must be; the rules of `domain::secret` and `domain::key`.
+pub(super) const IS_SECRET: &str = "length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*'";
+pub(super) const IS_COUNT: &str = "usage_count BETWEEN 0 AND 9007199254740992";
 
 /// Opens the file and makes it keylend's where it is new.
 pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
@@ -145,15 +149,15 @@ pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
 /// - UNIQUE (api_key): a secret is one key; look-ups by secret.
 /// - `NAME_by_last_used` or `NAME_by_order`: the pick, which goes through the counts below the limit one by one and
 ///   so never walks spent keys.
+/// - `NAME_by_place`, in an `in_order` pool: the list.
 pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
     let table = &pool.collection;
     step.tx.execute_batch(&format!(
         r#"
         CREATE TABLE IF NOT EXISTS "{table}" (
             id TEXT NOT NULL PRIMARY KEY,
-            api_key TEXT NOT NULL UNIQUE
-                CHECK (length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*'),
-            usage_count INTEGER NOT NULL DEFAULT 0 CHECK (usage_count BETWEEN 0 AND 9007199254740992),
+            api_key TEXT NOT NULL UNIQUE CHECK ({IS_SECRET}),
+            usage_count INTEGER NOT NULL DEFAULT 0 CHECK ({IS_COUNT}),
             last_used INTEGER,
             is_active INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
             resting_until INTEGER,
@@ -162,8 +166,23 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
             note TEXT,
             added_at INTEGER
         ) STRICT;
-        CREATE INDEX IF NOT EXISTS "{table}_by_last_used" ON "{table}" (is_active, usage_count, last_used, id);
-        CREATE INDEX IF NOT EXISTS "{table}_by_order" ON "{table}" (is_active, usage_count, "order", id);
         "#
-    ))
+    ))?;
+    for (name, columns) in indexes(pool) {
+        step.tx.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{name}\" ON \"{table}\" ({columns});"))?;
+    }
+    Ok(())
+}
+
+/// The names of the indexes of a pool's table, and their columns.
+pub(super) fn indexes(pool: &Policy) -> Vec<(String, &'static str)> {
+    let table = &pool.collection;
+    let mut indexes = vec![
+        (format!("{table}_by_last_used"), "is_active, usage_count, last_used, id"),
+        (format!("{table}_by_order"), "is_active, usage_count, \"order\", id"),
+    ];
+    if pool.picks == Picks::InOrder {
+        indexes.push((format!("{table}_by_place"), "\"order\", id"));
+    }
+    indexes
 }

@@ -5,7 +5,8 @@ use crate::domain::stats::{Gathering, Group};
 use crate::domain::{Policy, PoolStats};
 
 pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<PoolStats> {
-    let mut all = step.tx.prepare_cached(&format!("SELECT {} FROM \"{}\" AS k", row::KEY_COLUMNS, pool.collection))?;
+    let mut all =
+        step.tx.prepare_cached(&format!("SELECT {} FROM \"{}\" AS k", row::key_columns(pool), pool.collection))?;
     let mut gathering = Gathering::new(uses_per_key, step.now);
     for key in all.query_map([], row::key)? {
         gathering.add(&Group::of(&key?, pool, uses_per_key, step.now));

@@ -1,5 +1,8 @@
 //! A thread that owns one connection and does one step after another on it.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -29,6 +32,7 @@ pub(super) struct Worker {
 /// What the thread keeps from one step to the next.
 struct Line {
     connection: Connection,
+    file: File,
     /// How long a write waits for other processes.
     patience: Duration,
     /// The end of the last write.
@@ -40,10 +44,12 @@ struct Line {
 }
 
 impl Worker {
-    pub(super) fn start(name: &str, connection: Connection, patience: Duration) -> std::io::Result<Self> {
+    /// Starts it on an open `connection` to the file at `path`.
+    pub(super) fn start(name: &str, connection: Connection, path: &Path, patience: Duration) -> std::io::Result<Self> {
+        let file = File::at(path)?;
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut state = Line { connection, patience, written: Instant::now(), version: 0, alone_for: 0 };
+            let mut state = Line { connection, file, patience, written: Instant::now(), version: 0, alone_for: 0 };
             while let Some(job) = line.blocking_recv() {
                 job(&mut state);
             }
@@ -86,6 +92,7 @@ impl Worker {
 
 impl Line {
     fn write<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.file.check()?;
         // Other processes that write have the file first.
         if self.alone_for < ALONE {
             std::thread::sleep(LEAVE_FREE.saturating_sub(self.written.elapsed()));
@@ -103,7 +110,32 @@ impl Line {
     }
 
     fn read<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.file.check()?;
         transact(self.connection.transaction().map_err(refused)?, step)
+    }
+}
+
+/// The file that a connection has open. It stays open when somebody moves or removes it: what is written to it then,
+/// the next start would not find.
+struct File {
+    path: Box<Path>,
+    device: u64,
+    number: u64,
+}
+
+impl File {
+    fn at(path: &Path) -> std::io::Result<Self> {
+        let there = path.metadata()?;
+        Ok(Self { path: path.into(), device: there.dev(), number: there.ino() })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let is_this = |there: &Metadata| (there.dev(), there.ino()) == (self.device, self.number);
+        match self.path.metadata() {
+            Ok(there) if is_this(&there) => Ok(()),
+            Ok(_) => Err(StoreError::Away("another file is in its place: bring it back, or start anew".into())),
+            Err(error) => Err(StoreError::Away(Box::new(error))),
+        }
     }
 }
 

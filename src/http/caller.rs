@@ -1,0 +1,104 @@
+//! Callers: who asks, by its token, and the pools that it may ask for.
+
+use std::sync::Arc;
+
+use warp::http::HeaderMap;
+use warp::http::header::AUTHORIZATION;
+use warp::{Filter, Rejection};
+
+use super::problem::{Code, Problem};
+use crate::domain::{Role, Token, TokenSecret, Tokens};
+use crate::pool::{Pool, PoolError, Pools};
+
+/// Who asks. Handlers reach pools through it alone, so none of them can forget whose pools they are.
+#[derive(Clone)]
+pub(super) struct Caller {
+    /// None where callers need no token.
+    token: Option<Arc<Token>>,
+    pools: Pools,
+}
+
+impl Caller {
+    /// The caller who sent these headers, if it may do what needs `role`.
+    pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Pools) -> Result<Self, Problem> {
+        let pools = pools.clone();
+        if tokens.is_empty() {
+            return Ok(Self { token: None, pools });
+        }
+        let token = bearer(headers).and_then(|secret| tokens.find(&secret)).ok_or_else(|| {
+            Problem::new(
+                Code::Unauthenticated,
+                "send the header Authorization: Bearer TOKEN, with a token of this server",
+            )
+        })?;
+        if !token.has(role) {
+            return Err(Problem::new(Code::Forbidden, format!("this needs a token with the role {}", role.as_str())));
+        }
+        Ok(Self { token: Some(Arc::new(token.clone())), pools })
+    }
+
+    /// The name of its token; empty without one.
+    pub(super) fn name(&self) -> &str {
+        self.token.as_ref().map_or("", |token| token.name())
+    }
+
+    /// The pool of this name. A token that is bound to pools is not told whether there are others.
+    pub(super) fn pool(&self, name: &str) -> Result<&Pool, Problem> {
+        if !self.reaches(name) {
+            return Err(Problem::new(Code::Forbidden, "this token is for other pools"));
+        }
+        self.pools().find(|pool| pool.policy().name.as_str() == name).ok_or_else(|| {
+            let known = self.pools().map(|pool| pool.policy().name.to_string()).collect::<Vec<_>>();
+            PoolError::UnknownPool { known: known.join(", ") }.into()
+        })
+    }
+
+    /// The pools that it may ask for.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.all().filter(|pool| self.reaches(pool.policy().name.as_str()))
+    }
+
+    fn reaches(&self, pool: &str) -> bool {
+        self.token.as_ref().is_none_or(|token| token.reaches(pool))
+    }
+}
+
+/// The token that was sent; None where there is none, more than one, or something else.
+fn bearer(headers: &HeaderMap) -> Option<TokenSecret> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| TokenSecret::new(token))
+}
+
+/// The caller of a request that has passed the gate.
+pub(super) fn caller() -> impl Filter<Extract = (Caller,), Error = Rejection> + Clone {
+    warp::ext::get()
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word_after_bearer() {
+        let sent = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(value).expect("valid"));
+            }
+            bearer(&headers).map(|secret| secret.expose().to_owned())
+        };
+        for one in ["Bearer klt_1", "bearer klt_1", "BEARER  klt_1 "] {
+            assert_eq!(sent(&[one]).as_deref(), Some("klt_1"), "{one}");
+        }
+        for none in ["", "Bearer", "Bearer ", "klt_1", "Basic klt_1", "Bearerklt_1"] {
+            assert_eq!(sent(&[none]), None, "{none}");
+        }
+        assert_eq!(sent(&[]), None);
+        assert_eq!(sent(&["Bearer klt_1", "Bearer klt_1"]), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! The gate: what is refused before a handler is asked, and how long a handler may take.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Body;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::{Service, ServiceExt};
+use warp::Reply;
+use warp::http::Request;
+use warp::reply::Response;
+
+use super::caller::Caller;
+use super::problem::{Code, Problem};
+use super::routes::{self, Access, Pace, Takes};
+use super::{Frame, body, prefer};
+use crate::pool::Pools;
+
+/// A body as handlers get it: as it comes, or as it was read.
+pub(super) type Passed<B> = Either<B, Full<Bytes>>;
+
+struct Gate<H> {
+    handlers: H,
+    pools: Pools,
+    frame: Frame,
+    in_flight: Arc<Semaphore>,
+}
+
+/// Asks `handlers` for what passes the gate.
+pub(super) fn gate<H, B>(
+    handlers: H,
+    pools: Pools,
+    frame: Frame,
+) -> impl Service<Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+where
+    H: Service<Request<Passed<B>>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    H::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    let in_flight = Arc::new(Semaphore::new(frame.limits.in_flight));
+    let gate = Arc::new(Gate { handlers, pools, frame, in_flight });
+    tower::service_fn(move |request| {
+        let gate = Arc::clone(&gate);
+        async move { Ok(gate.pass(request).await.unwrap_or_else(Reply::into_response)) }
+    })
+}
+
+impl<H> Gate<H> {
+    async fn pass<B>(&self, request: Request<B>) -> Result<Response, Problem>
+    where
+        H: Service<Request<Passed<B>>, Response = Response, Error = Infallible> + Clone,
+        B: Body<Data = Bytes>,
+    {
+        let limits = &self.frame.limits;
+        let (mut head, body) = request.into_parts();
+        let route = routes::find(&head.method, head.uri.path())?;
+        // Never the path itself: it can hold a lease's id.
+        tracing::Span::current().record("route", route.path);
+        let mut room = None;
+        if let Access::Role(role) = route.access {
+            let tokens = Arc::clone(&self.frame.tokens.borrow());
+            head.extensions.insert(Caller::of(&head.headers, role, &tokens, &self.pools)?);
+            room = Some(self.in_flight.try_acquire().map_err(|_| Problem::crowded())?);
+        }
+        let body = match route.takes {
+            Takes::Json => {
+                if !body.is_end_stream() {
+                    body::check_is_json(&head.headers)?;
+                }
+                Either::Right(Full::new(body::collect(body.into_data_stream(), limits).await?))
+            }
+            Takes::Nothing | Takes::Keys => Either::Left(body),
+        };
+        let wait = prefer::wait(&head.headers).filter(|_| route.pace == Pace::Waiting);
+        if wait.is_some() {
+            // Who waits for a key keeps nobody else out; the pools have a limit of their own for them.
+            drop(room.take());
+        }
+        let answer = self.handlers.clone().oneshot(Request::from_parts(head, body));
+        let answer = match route.pace {
+            Pace::Quick | Pace::Waiting => timeout(limits.handler + wait.unwrap_or(Duration::ZERO), answer).await,
+            Pace::Long => Ok(answer.await),
+        };
+        let Ok(answer) = answer.map_err(|_| {
+            tracing::error!("a request was not answered in time");
+            Problem::new(Code::Timeout, "the request took too long; look at what became of it before you repeat it")
+        })?;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,67 @@
+//! Serving: connections are accepted, bounded in number and time, and closed well at the end.
+
+use std::io;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Frame, service};
+use crate::pool::Pools;
+
+/// The largest head of a request, in bytes.
+const HEAD: usize = 64 * 1024;
+
+/// The pause after a connection could not be accepted: mostly files have run out, and come back as others are closed.
+const NOT_ACCEPTED: Duration = Duration::from_millis(500);
+
+/// Serves until `frame.stopping` is cancelled; then accepts no more, closes idle connections and lets what is in flight
+/// end, at most `frame.limits.drain` long. HTTP/1.1 only, so that every limit here holds for every connection.
+pub async fn serve(listener: TcpListener, pools: Pools, frame: Frame) {
+    let (stopping, limits) = (frame.stopping.clone(), frame.limits);
+    let service = TowerToHyperService::new(service(pools, frame));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD);
+    let graceful = GracefulShutdown::new();
+    // Those still open are closed when this is dropped.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+                Ok((stream, _)) => {
+                    // An answer is one small write: it goes at once. Without it, it only goes later.
+                    let _ = stream.set_nodelay(true);
+                    let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                    let connection = graceful.watch(connection);
+                    connections.spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "a connection ended early");
+                        }
+                    });
+                }
+                Err(error) if of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                    sleep(NOT_ACCEPTED).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still in flight when the time to stop was over");
+    }
+}
+
+/// Whether a caller went away before it was accepted: nothing is wrong here.
+fn of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,44 @@
+//! change: what an operator sets of a key; the domain's own rule, row by row.
+
+use rusqlite::params;
+
+use super::{Changed, Step, remove, show::show};
+use crate::domain::{DisabledReason, KeyChange, KeyId, Policy, Secret, Timestamp};
+
+pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChange) -> rusqlite::Result<Changed> {
+    let Some(mut seen) = show(step, pool, id)? else { return Ok(Changed::UnknownKey) };
+    if let Some(secret) = &change.secret
+        && has_twin(step, pool, id, secret)?
+    {
+        return Ok(Changed::KnownSecret);
+    }
+    change.apply(&mut seen.value, step.now);
+    let record = &seen.value;
+    if record.leases.is_empty() {
+        remove::leases(step, pool, id)?;
+    }
+    step.tx
+        .prepare_cached(&format!(
+            "UPDATE \"{}\" SET api_key = coalesce(?2, api_key), usage_count = coalesce(?3, usage_count),
+                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7
+             WHERE id = ?1",
+            pool.collection
+        ))?
+        .execute(params![
+            id.to_string(),
+            record.key.secret.as_ref().map(Secret::expose),
+            record.key.usage_count.whole(),
+            record.key.is_active,
+            record.key.resting_until.map(Timestamp::as_millis),
+            record.disabled_reason.map(DisabledReason::as_str),
+            record.note,
+        ])?;
+    Ok(Changed::Changed(Box::new(seen)))
+}
+
+/// Whether another key has the secret.
+fn has_twin(step: &Step<'_>, pool: &Policy, id: KeyId, secret: &Secret) -> rusqlite::Result<bool> {
+    step.tx
+        .prepare_cached(&format!("SELECT 1 FROM \"{}\" WHERE api_key = ?1 AND id <> ?2", pool.collection))?
+        .exists((secret.expose(), id.to_string()))
+}

@@ -1,0 +1,21 @@
+//! remove: take a key out of the pool, its leases with it.
+
+use super::Step;
+use crate::domain::{KeyId, Policy};
+
+pub(super) fn remove(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<bool> {
+    leases(step, pool, id)?;
+    let removed = step
+        .tx
+        .prepare_cached(&format!("DELETE FROM \"{}\" WHERE id = ?1", pool.collection))?
+        .execute([id.to_string()])?;
+    Ok(removed > 0)
+}
+
+/// Drops the open leases of a key.
+pub(super) fn leases(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<()> {
+    step.tx
+        .prepare_cached("DELETE FROM leases WHERE key = ?1 AND +collection = ?2")?
+        .execute((id.to_string(), &pool.collection))
+        .map(|_| ())
+}
