@@ -152,20 +152,24 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Completions(arguments) => completions::run(&arguments),
         }
     });
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    // The process ends with it. Ending its tasks one by one first would make those of the MongoDB driver panic, and say
+    // so, whose counterparts are gone.
+    std::mem::forget(runtime);
     outcome
 }
 
-/// What commands say is their output; the log is for the server, for what operators do where there is a log file, and
-/// for what goes wrong.
+/// What a command logs on stderr: what keylend itself has to say is the command's output.
+const OF_LIBRARIES: &str = "warn,keylend=off";
+
+/// The log is for the server, and for what operators do where there is a log file.
 fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
     let started = match &log.file {
         Some(file) => telemetry::start(&log.filter, log.format, Some(file)),
-        None => telemetry::start(if serving { &log.filter } else { "warn" }, log.format, None),
+        None => telemetry::start(if serving { &log.filter } else { OF_LIBRARIES }, log.format, None),
     };
     match started {
         // A file that is the server's alone keeps nobody from a command.
-        Err(_) if !serving => Ok(telemetry::start("warn", log.format, None)?),
+        Err(_) if !serving => Ok(telemetry::start(OF_LIBRARIES, log.format, None)?),
         Err(error) => {
             let advice = format!("the file cannot be opened ({}): see to its folder and rights", error.kind());
             Err(Failure::Usage(vec![Fault::new("LOG_FILE", advice)]))

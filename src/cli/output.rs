@@ -76,7 +76,7 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
 }
 
 /// What an operator did to a key, or to all of the pool, for the log file.
-pub(super) fn tell_admin(pool: &Pool, action: &str, key: Option<KeyId>) {
+pub(super) fn tell_admin(pool: &Pool, key: Option<KeyId>, what: &str) {
     let key = key.map(tracing::field::display);
-    tracing::info!(event = "admin", by = "the command line", action, pool = %pool.policy().name, key.id = key, "done");
+    tracing::info!(event = "admin", by = "the command line", pool = %pool.policy().name, key.id = key, "{what}");
 }

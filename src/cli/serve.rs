@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, store};
@@ -32,12 +32,12 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let mut signals = Signals::listen()?;
     let listener = listen(settings.listen).await?;
     let address = listener.local_addr()?;
-    tell_read(settings);
+    tell_read(settings, address);
     if !address.ip().is_loopback() && settings.tokens.is_empty() {
         tracing::warn!(%address, "serving without tokens (--insecure-open): whoever reaches the address gets keys");
     }
     let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
-    let hung_up = || read_again(flags, log, &tokens);
+    let hung_up = || read_again(flags, log, address, &tokens);
     let pools = tokio::select! {
         pools = connect(settings, address) => pools?,
         signal = signals.stop(hung_up) => {
@@ -50,11 +50,11 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let frame = Frame { limits, tokens: tokens.subscribe(), stopping: stop.clone() };
     let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let sweeping = tokio::spawn({
-        let (pools, stop, tokens, limit) = (pools.clone(), stop.clone(), tokens.subscribe(), settings.store_timeout);
+        let (pools, stop, tokens) = (pools.clone(), stop.clone(), tokens.subscribe());
         async move {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = prepare(&pools, address, limit) => {}
+                () = prepare(&pools, address) => {}
             }
             let tokens = Arc::clone(&tokens.borrow());
             announce(&pools, address, &tokens).await;
@@ -97,14 +97,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// One line for each time the settings were read.
-fn tell_read(settings: &Settings) {
+/// One line for each time the settings were read. `address` is the one that is listened on.
+fn tell_read(settings: &Settings, address: SocketAddr) {
     let (pools, tokens) = (settings.pools.len(), settings.tokens.iter().count());
-    tracing::info!(event = "settings_read", pools, tokens, "the settings are read");
+    tracing::info!(event = "settings_read", pools, tokens, %address, "the settings are read");
 }
 
 /// After SIGHUP: the log is opened anew, and the tokens are those of the settings as they are now.
-fn read_again(flags: &Flags, log: &Log, tokens: &watch::Sender<Arc<Tokens>>) {
+fn read_again(flags: &Flags, log: &Log, address: SocketAddr, tokens: &watch::Sender<Arc<Tokens>>) {
     if let Err(error) = log.reopen() {
         tracing::warn!(%error, "LOG_FILE cannot be opened anew: the old file is written on");
     }
@@ -117,8 +117,9 @@ fn read_again(flags: &Flags, log: &Log, tokens: &watch::Sender<Arc<Tokens>>) {
     });
     match read {
         Ok(settings) => {
-            tell_read(&settings);
-            tokens.send_replace(Arc::new(settings.tokens));
+            // Who reads the line finds the tokens in force.
+            tokens.send_replace(Arc::new(settings.tokens.clone()));
+            tell_read(&settings, address);
         }
         Err(faults) => {
             let error = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
@@ -154,23 +155,15 @@ async fn connect(settings: &Settings, address: SocketAddr) -> Result<Pools, Stor
 }
 
 /// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
-async fn prepare(pools: &Pools, address: SocketAddr, limit: Duration) {
+async fn prepare(pools: &Pools, address: SocketAddr) {
     let mut back_off = BackOff::new();
-    // Before there is a collection where there was none.
-    let elsewhere = async { timeout(limit, store::keys_elsewhere(pools)).await.ok().flatten() };
-    let mut notices: Vec<String> = elsewhere.await.into_iter().collect();
-    loop {
+    let mut notices = loop {
         match pools.prepare().await {
-            Ok(told) => {
-                notices.extend(told);
-                break;
-            }
-            Err(error) => {
-                tell_waiting(address, &error.chain());
-            }
+            Ok(notices) => break notices,
+            Err(error) => tell_waiting(address, &error.chain()),
         }
         back_off.pause().await;
-    }
+    };
     // Keys are lent all the same where the policies cannot be recorded.
     notices.extend(pools.record_policies().await.unwrap_or_else(|error| vec![error.chain()]));
     for notice in notices {

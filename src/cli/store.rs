@@ -34,13 +34,8 @@ pub(super) async fn prepared(settings: &Settings) -> Result<Pools, Failure> {
     Ok(pools)
 }
 
-/// What to say where the database in use has no keys of the old programs and another one has; None otherwise, and
-/// where that cannot be seen.
-pub(super) async fn keys_elsewhere(pools: &Pools) -> Option<String> {
-    elsewhere(&pools.databases().await.ok()?).map(|(text, _)| text)
-}
-
-/// The same of databases that were found, and the first of those that have them.
+/// What to say where the database in use has no keys of the old programs and another one has, and the name of the first
+/// that has; None otherwise.
 pub(super) fn elsewhere(databases: &[DatabaseFound]) -> Option<(String, String)> {
     let holds =
         |database: &&DatabaseFound| database.collections.iter().any(|(name, count)| name == THEIRS && *count > 0);

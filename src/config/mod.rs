@@ -235,14 +235,18 @@ impl Reader<'_> {
                 value
             }
             None => {
-                let advice = match found.origin {
-                    Origin::Flag | Origin::Environment | Origin::Default => format!("it must be {expected}"),
-                    place => format!("it must be {expected} ({place})"),
-                };
-                self.faults.push(Fault::new(setting, advice));
+                self.refuse(setting, expected, &found.origin);
                 default
             }
         }
+    }
+
+    fn refuse(&mut self, setting: &'static str, expected: &str, origin: &Origin) {
+        let place = match origin {
+            Origin::Flag | Origin::Environment | Origin::Default => String::new(),
+            Origin::DotEnv | Origin::File { .. } => format!(" ({origin})"),
+        };
+        self.faults.push(Fault::new(setting, format!("it must be {expected}{place}")));
     }
 
     fn store(&mut self) -> StoreSettings {
@@ -255,9 +259,9 @@ impl Reader<'_> {
             Some(found) => {
                 let uri = MongoUri::new(&found.text);
                 if !uri.is_well_formed() {
-                    let advice = "it must be a connection string such as mongodb://HOST:27017/DATABASE or \
-                                  mongodb+srv://HOST/DATABASE, special characters of a password percent-encoded";
-                    self.faults.push(Fault::new(found.setting, advice));
+                    let expected = "a connection string such as mongodb://HOST:27017/DATABASE or \
+                                    mongodb+srv://HOST/DATABASE, special characters of a password percent-encoded";
+                    self.refuse(found.setting, expected, &found.origin);
                 }
                 self.tell(found.setting, "(not shown)", found.origin);
                 let expected = "a database's name: 1 to 63 characters, none of them a space or one of /\\.\"$*<>:|?";

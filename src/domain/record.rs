@@ -191,6 +191,84 @@ pub enum Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DisabledReason::{Exhausted, Operator, Rejected, RemovedFromFile};
+
+    const NOW: Timestamp = Timestamp::from_millis(1000);
+
+    /// A disabled key with a rest and a lease.
+    fn record(disabled_reason: DisabledReason) -> KeyRecord {
+        let later = Some(Timestamp::from_millis(5000));
+        let key = Key {
+            id: KeyId::from_bytes([7; 12]),
+            secret: Secret::parse("sk-old").ok(),
+            usage_count: UsageCount::Whole(2),
+            last_used: Some(Timestamp::from_millis(500)),
+            is_active: false,
+            open_leases: Some(1),
+            first_lease_ends_at: later,
+            resting_until: later,
+        };
+        let leases = vec![OpenLease { by: None, expires_at: later }];
+        let note = Some("kept".to_owned());
+        KeyRecord { key, order: Some(4), leases, disabled_reason: Some(disabled_reason), note, added_at: None }
+    }
+
+    fn changed(change: KeyChange, mut record: KeyRecord) -> KeyRecord {
+        change.apply(&mut record, NOW);
+        record
+    }
+
+    #[test]
+    fn another_secret_starts_afresh_and_ends_what_a_report_disabled() {
+        for reason in DisabledReason::ALL {
+            let secret = Secret::parse("sk-new").ok();
+            let fresh = changed(KeyChange { secret, ..KeyChange::default() }, record(reason));
+            let key = &fresh.key;
+            assert_eq!(key.secret.as_ref().map(Secret::expose), Some("sk-new"));
+            assert_eq!((key.usage_count, key.resting_until), (UsageCount::Whole(0), None));
+            assert_eq!((key.open_leases, key.first_lease_ends_at, fresh.leases.len()), (Some(0), None, 0));
+            let kept = matches!(reason, Operator | RemovedFromFile);
+            assert_eq!((key.is_active, fresh.disabled_reason), (!kept, kept.then_some(reason)));
+            assert_eq!((fresh.order, fresh.note.as_deref()), (Some(4), Some("kept")));
+            assert_eq!(key.last_used, Some(Timestamp::from_millis(500)));
+        }
+        let counted = KeyChange { secret: Secret::parse("sk-new").ok(), usage_count: Some(3), ..KeyChange::default() };
+        assert_eq!(changed(counted, record(Rejected)).key.usage_count, UsageCount::Whole(3));
+    }
+
+    #[test]
+    fn the_secret_that_a_key_has_starts_nothing_afresh() {
+        let same = KeyChange { secret: Secret::parse("sk-old").ok(), ..KeyChange::default() };
+        let before = record(Exhausted);
+        assert_eq!(format!("{:?}", changed(same, before.clone())), format!("{before:?}"));
+    }
+
+    #[test]
+    fn a_switch_goes_with_its_reason() {
+        for reason in DisabledReason::ALL {
+            let switched = |is_active| KeyChange { is_active: Some(is_active), ..KeyChange::default() };
+            let on = changed(switched(true), record(reason));
+            assert_eq!((on.key.is_active, on.disabled_reason), (true, None));
+            let off = changed(switched(false), record(reason));
+            assert_eq!((off.key.is_active, off.disabled_reason), (false, Some(Operator)));
+        }
+    }
+
+    #[test]
+    fn a_rest_is_ended_or_made_longer() {
+        let rested = |rest| changed(KeyChange { rest: Some(rest), ..KeyChange::default() }, record(Operator));
+        let until = |rest| rested(rest).key.resting_until.map(Timestamp::as_millis);
+        assert_eq!(until(Rest::End), None);
+        assert_eq!(until(Rest::For(Duration::from_secs(1))), Some(5000));
+        assert_eq!(until(Rest::For(Duration::from_secs(9))), Some(10_000));
+    }
+
+    #[test]
+    fn a_count_is_never_more_than_a_count_can_be() {
+        let change = KeyChange { usage_count: Some(u64::MAX), ..KeyChange::default() };
+        assert!(!change.is_empty() && KeyChange::default().is_empty());
+        assert_eq!(changed(change, record(Operator)).key.usage_count, UsageCount::Whole(MAX_USAGE_COUNT));
+    }
 
     #[test]
     fn a_place_and_its_text_are_one_to_one() {

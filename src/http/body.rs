@@ -74,12 +74,14 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// The body as the shape of a route; `expected` is that shape, for people.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        let place = match (error.line(), error.column()) {
-            (0, _) => String::new(),
-            (line, column) => format!(" (line {line}, column {column})"),
-        };
-        Problem::invalid(format!("the body is not what this route takes{place}: send {expected}"))
+    let problem = |place| Problem::invalid(format!("the body is not what this route takes{place}: send {expected}"));
+    // Read as a shape with names, a list would be taken by the order of its values.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(problem(String::new()));
+    }
+    serde_json::from_slice(body).map_err(|error| match (error.line(), error.column()) {
+        (0, _) => problem(String::new()),
+        (line, column) => problem(format!(" (line {line}, column {column})")),
     })
 }
 

@@ -97,7 +97,7 @@ async fn change_key(pool: String, id: String, caller: Caller, body: Bytes) -> An
     let body: ChangeBody = body::parse(&body, ChangeBody::EXPECTED)?;
     let change = body.change().ok_or_else(|| Problem::invalid(format!("send {}", ChangeBody::EXPECTED)))?;
     let seen = pool.change(id, &change).await?;
-    tell(&caller, pool, Some(id), "a key was changed");
+    tell(&caller, "change", pool, Some(id));
     Ok(reply::ok(&KeyRecordReply::new(pool.policy(), &seen.value, seen.now)))
 }
 
@@ -105,7 +105,7 @@ async fn remove_key(pool: String, id: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
     let id = key_id(&id)?;
     pool.remove(id).await?;
-    tell(&caller, pool, Some(id), "a key was removed");
+    tell(&caller, "remove", pool, Some(id));
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -114,21 +114,25 @@ async fn reset_keys(pool: String, caller: Caller, body: Bytes) -> Answer {
     let body: ResetBody = body::parse(&body, ResetBody::EXPECTED)?;
     let reset = body.reset().ok_or_else(|| Problem::invalid(format!("send {}", ResetBody::EXPECTED)))?;
     let reply = match reset {
-        Reset::All => ResetReply { reset: pool.reset_all().await?, unknown: Vec::new() },
+        Reset::All => {
+            let reset = pool.reset_all().await?;
+            tell(&caller, "reset all", pool, None);
+            ResetReply { reset, unknown: Vec::new() }
+        }
         Reset::Ids(ids) => {
             let there = pool.reset(&ids).await?;
+            there.iter().for_each(|id| tell(&caller, "reset", pool, Some(*id)));
             let unknown = ids.iter().filter(|id| !there.contains(id)).map(KeyId::to_string);
             ResetReply { reset: there.len() as u64, unknown: unknown.collect() }
         }
     };
-    tracing::info!(event = "admin", by = caller.name(), pool = %pool.policy().name, count = reply.reset, "keys were reset");
     Ok(reply::ok(&reply))
 }
 
-/// Who did what to which key.
-fn tell(caller: &Caller, pool: &Pool, id: Option<KeyId>, what: &str) {
-    let id = id.map(tracing::field::display);
-    tracing::info!(event = "admin", by = caller.name(), pool = %pool.policy().name, key.id = id, "{what}");
+/// Who did what to which key; None = to the pool's keys.
+fn tell(caller: &Caller, action: &str, pool: &Pool, key: Option<KeyId>) {
+    let key = key.map(tracing::field::display);
+    tracing::info!(event = "admin", by = caller.name(), action, pool = %pool.policy().name, key.id = key, "done");
 }
 
 fn key_id(text: &str) -> Result<KeyId, Problem> {
@@ -137,7 +141,7 @@ fn key_id(text: &str) -> Result<KeyId, Problem> {
 
 async fn export_keys(pool: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
-    tell(&caller, pool, None, "the keys are exported");
+    tell(&caller, "export", pool, None);
     export::export(pool).await
 }
 
@@ -161,7 +165,7 @@ async fn add_keys(
             ));
         }
     };
-    tell(caller, pool, None, "keys were added");
+    tell(caller, "add", pool, None);
     Ok(reply::ok(&summary))
 }
 

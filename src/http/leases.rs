@@ -88,7 +88,7 @@ async fn end_lease(lease: String, caller: Caller) -> Answer {
     let pool = caller.pool(lease.pool.as_str())?;
     let open = pool.find_lease(&lease).await?;
     pool.report(&lease, Report::UNUSED).await?;
-    tracing::info!(event = "admin", by = caller.name(), lease.id = lease.loggable(), "a lease was settled as unused");
+    tracing::info!(event = "admin", by = caller.name(), action = "end_lease", lease.id = lease.loggable(), "done");
     Ok(reply::ok(&OpenLeaseReply::new(&lease, open)))
 }
 

@@ -366,7 +366,10 @@ impl Pool {
     /// [`PoolError::UnknownKey`]; [`PoolError::KnownSecret`] where another key has the new secret: nothing was changed.
     pub async fn change(&self, id: KeyId, change: &KeyChange) -> Result<Seen<KeyRecord>, PoolError> {
         match self.within_limit(self.store().change(self.policy(), id, change)).await? {
-            Changed::Changed(key) => Ok(*key),
+            Changed::Changed(key) => {
+                self.0.line.freed();
+                Ok(*key)
+            }
             Changed::UnknownKey => Err(PoolError::UnknownKey),
             Changed::KnownSecret => Err(PoolError::KnownSecret),
         }
@@ -388,7 +391,9 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: it can be repeated.
     pub async fn reset(&self, ids: &[KeyId]) -> Result<Vec<KeyId>, PoolError> {
-        self.within_limit(self.store().reset(self.policy(), ids)).await
+        let reset = self.within_limit(self.store().reset(self.policy(), ids)).await?;
+        self.0.line.freed();
+        Ok(reset)
     }
 
     /// Sets the counts of all keys to 0, part by part. Answers how many there were.

@@ -119,6 +119,16 @@ pub struct AddedReply {
     known: u64,
     invalid: u64,
     lines: Vec<LineReply>,
+    /// What an operator should know; not there where all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+}
+
+impl AddedReply {
+    /// Said where older duplicates keep the store from keeping each key unique.
+    pub const NOT_RACE_PROOF: &'static str = "the pool holds the same api_key more than once, so it has no unique \
+        index: each key was looked for before it was added, but another program that adds the same key at the same \
+        moment is not noticed; keylend check names the duplicates";
 }
 
 #[derive(Serialize)]
@@ -138,6 +148,12 @@ impl From<Summary> for AddedReply {
                 Verdict::Invalid(reason) => Some(reason.to_string()),
             },
         });
-        Self { added: summary.added, known: summary.known, invalid: summary.invalid, lines: lines.collect() }
+        Self {
+            added: summary.added,
+            known: summary.known,
+            invalid: summary.invalid,
+            lines: lines.collect(),
+            warning: (!summary.race_proof).then_some(Self::NOT_RACE_PROOF),
+        }
     }
 }

@@ -4,12 +4,19 @@
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;
+mod access;
+mod cases;
+mod export;
+#[path = "../lending/faulty.rs"]
+mod faulty;
 mod find_usable_key;
+mod frame;
 mod health;
 mod increment_usage;
 mod keys;
 mod leases;
 mod look_up;
+mod operators;
 mod problems;
 mod server;
 mod stats;

@@ -8,6 +8,8 @@ use http_body_util::{BodyExt, Full};
 use keylend::domain::{Lapsed, Picks, Policy, Token, TokenSecret, Tokens};
 use keylend::http::{self, Frame, Limits};
 use keylend::pool::Pools;
+use keylend::store::Page;
+use keylend::wire::record::KeyRecordReply;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +115,17 @@ impl Server {
             Some(_) => Value::from(std::str::from_utf8(&body).unwrap()),
         };
         Answer { status, headers, body }
+    }
+
+    /// Every key of every pool with all that is stored of it, past tokens: what no refused request may change.
+    pub async fn everything(&self) -> Vec<Value> {
+        let mut keys = Vec::new();
+        for pool in self.pools.all() {
+            let all = pool.list(Page { after: None, limit: 1000, state: None }).await.unwrap();
+            let shown = all.value.iter().map(|record| KeyRecordReply::new(pool.policy(), record, all.now));
+            keys.extend(shown.map(|key| serde_json::to_value(key).unwrap()));
+        }
+        keys
     }
 
     /// From here on callers need a token: these, each an entry without its digest. The token's text is its name.

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 /// What is wrong with the store.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "not every test needs each")]
 pub enum Stall {
     /// Nothing.
     Nothing,
@@ -25,6 +26,10 @@ pub enum Stall {
     UntilHealed,
     /// Leases are answered so much later.
     Late(Duration),
+    /// Keys that are looked up wait until it is healed.
+    LookUps,
+    /// Whoever looks a key up panics.
+    Panic,
 }
 
 pub struct Faulty {
@@ -32,14 +37,22 @@ pub struct Faulty {
     stall: watch::Sender<Stall>,
     asked: Notify,
     given_back: AtomicU64,
+    looked_up: AtomicU64,
 }
 
 impl Faulty {
     pub fn new(inner: SqliteStore) -> Self {
-        Self { inner, stall: watch::Sender::new(Stall::Nothing), asked: Notify::new(), given_back: AtomicU64::new(0) }
+        Self {
+            inner,
+            stall: watch::Sender::new(Stall::Nothing),
+            asked: Notify::new(),
+            given_back: AtomicU64::new(0),
+            looked_up: AtomicU64::new(0),
+        }
     }
 
     /// The store itself, past the faults.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub fn inner(&self) -> &SqliteStore {
         &self.inner
     }
@@ -53,18 +66,26 @@ impl Faulty {
     }
 
     /// Waits until a lease was asked.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub async fn asked(&self) {
         self.asked.notified().await;
     }
 
     /// How many leases were given back.
+    #[allow(dead_code, reason = "for tests of lending")]
     pub fn given_back(&self) -> u64 {
         self.given_back.load(Ordering::SeqCst)
     }
 
+    /// How often a key was to be looked up.
+    #[allow(dead_code, reason = "for tests of the routes")]
+    pub fn looked_up(&self) -> u64 {
+        self.looked_up.load(Ordering::SeqCst)
+    }
+
     async fn gate(&self) {
-        let open = |stall: &Stall| matches!(stall, Stall::Nothing | Stall::Late(_));
-        self.stall.subscribe().wait_for(open).await.unwrap();
+        let closed = |stall: &Stall| matches!(stall, Stall::AfterApplying | Stall::UntilHealed);
+        self.stall.subscribe().wait_for(|stall| !closed(stall)).await.unwrap();
     }
 }
 
@@ -104,6 +125,9 @@ impl Store for Faulty {
 
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         self.gate().await;
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        self.stall.subscribe().wait_for(|stall| *stall != Stall::LookUps).await.unwrap();
+        assert!(*self.stall.borrow() != Stall::Panic, "as the test wants it");
         self.inner.look_up(pool, key).await
     }
 

@@ -130,6 +130,22 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (&["stats"], ""),
         (&["stats", "--json"], ""),
         (&["keys", "list", "--pool", SECRET], ""),
+        (&["keys", "list", "--credits", "--state", "usable"], ""),
+        (&["keys", "list", "--state", "resting", "--json"], ""),
+        (&["keys", "show", SECRET], ""),
+        (&["keys", "show", "--secret", "-"], SECRET),
+        (&["keys", "show", "--secret", "-", "--json"], SECRET),
+        (&["keys", "show", "--secret", "-"], &format!("{SECRET} x\n{SECRET}x")),
+        (&["keys", "rest", "--secret", "-", "--end"], SECRET),
+        (&["keys", "disable", "--secret", "-"], SECRET),
+        (&["keys", "enable", "--secret", "-", "--json"], SECRET),
+        (&["keys", "reset", "--secret", "-", "--yes"], SECRET),
+        (&["keys", "import", "--dry-run", "-"], &format!("{SECRET}\n{SECRET} x\n")),
+        (&["keys", "import", "-", "--json"], &format!("{{\"pool\": \"stability\", \"api_key\": \"{SECRET} x\"}}")),
+        (&["keys", "remove", "--secret", "-", "--yes"], &format!("{SECRET}x")),
+        (&["keys", "reset", "--all"], ""),
+        (&["check"], ""),
+        (&["check", "--json"], ""),
     ] {
         let done = output(keylend(&folder, &settings, arguments), input);
         is_clean(&format!("stdout of {arguments:?}"), &String::from_utf8_lossy(&done.stdout));

@@ -5,10 +5,18 @@
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;
+mod check;
 mod commands;
 mod leaks;
+mod log;
+mod operators;
 #[path = "../support/program.rs"]
 mod program;
+#[allow(dead_code, reason = "these tests break a way in few of the ways there are")]
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod serving;
+mod settings;
+mod tokens;
 
 use place::run;

@@ -1,11 +1,16 @@
+use std::io::{Read, Write};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::place::Place;
-use crate::program::{Program, keylend, output};
+use crate::program::{Program, keylend, output, tells};
 
-on_both_stores!(a_server_says_where_it_is_and_ends_when_told, commands_work_beside_a_running_server,);
+on_both_stores!(
+    a_server_says_where_it_is_and_ends_when_told,
+    commands_work_beside_a_running_server,
+    a_second_signal_stops_at_once,
+);
 
 async fn a_server_says_where_it_is_and_ends_when_told(place: Place) {
     let folder = tempfile::tempdir().unwrap();
@@ -39,6 +44,25 @@ async fn commands_work_beside_a_running_server(place: Place) {
     let report = format!("{}/v1/leases/{}/report", program.url, lent["lease_id"].as_str().unwrap());
     let settled = client.post(report).json(&json!({"outcome": "used"})).send().await.unwrap();
     assert_eq!(settled.json::<Value>().await.unwrap()["usage_count"], 1);
+}
+
+async fn a_second_signal_stops_at_once(place: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::serve(keylend(&folder, &place.settings(), &[]));
+    // A request whose body never comes to its end; that it is waited for is told by the interim answer.
+    let mut caller = std::net::TcpStream::connect(program.url.trim_start_matches("http://")).unwrap();
+    let head = "POST /v1/pools/stability/keys HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
+                content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+    caller.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 12];
+    caller.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100");
+    program.signal("TERM");
+    program.wait_for(|log| log.lines().any(|line| tells(line, "stopping")).then_some(()));
+    program.signal("INT");
+    let (status, log) = program.ended();
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.lines().any(|line| tells(line, "stopped") && line.contains("SIGINT")), "{log}");
 }
 
 #[test]

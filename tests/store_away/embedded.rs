@@ -53,7 +53,7 @@ impl Embedded {
     }
 
     /// With the store away from here on: every request is refused in time, and the process lives.
-    async fn is_refused(&self) {
+    async fn refuse_everything(&self) {
         self.load.store_is_away();
         self.load.all_refused().await;
         let alive = self.client.get(format!("{}/livez", self.program.url)).send().await.unwrap();
@@ -62,7 +62,7 @@ impl Embedded {
     }
 
     /// With the store back: every request is served, and what callers count on is what the file has.
-    async fn is_served_and_exact(self) {
+    async fn serve_again_exactly(self) {
         self.load.all_served().await;
         let tally = self.load.end().await;
         let uses = async |pool: &str, of: &str| -> u64 {
@@ -100,9 +100,9 @@ fn a_file_that_another_process_keeps_locked_is_waited_for_until_the_time_limit()
         let mut other = rusqlite::Connection::open(embedded.file()).unwrap();
         other.busy_timeout(crate::PATIENCE).unwrap();
         let locked = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-        embedded.is_refused().await;
+        embedded.refuse_everything().await;
         locked.rollback().unwrap();
-        embedded.is_served_and_exact().await;
+        embedded.serve_again_exactly().await;
     });
 }
 
@@ -112,9 +112,9 @@ fn a_file_that_was_moved_away_is_not_written_to_until_it_is_back() {
         let embedded = Embedded::start().await;
         let (place, elsewhere) = (embedded.folder.path().join("data"), embedded.folder.path().join("elsewhere"));
         std::fs::rename(&place, &elsewhere).unwrap();
-        embedded.is_refused().await;
+        embedded.refuse_everything().await;
         std::fs::rename(&elsewhere, &place).unwrap();
-        embedded.is_served_and_exact().await;
+        embedded.serve_again_exactly().await;
     });
 }
 
@@ -128,8 +128,8 @@ fn a_disk_that_is_full_loses_nothing_and_is_used_again_when_there_is_room() {
             assert!(limited.expect("util-linux has prlimit").success());
         };
         limit_files("1");
-        embedded.is_refused().await;
+        embedded.refuse_everything().await;
         limit_files("unlimited");
-        embedded.is_served_and_exact().await;
+        embedded.serve_again_exactly().await;
     });
 }

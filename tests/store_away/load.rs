@@ -1,7 +1,7 @@
 //! Callers that lease and report, find and increment, again and again, and remember what they were answered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,10 @@ pub enum Kind {
 }
 
 /// The kinds, with how many callers each has.
-const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 32)];
+const CALLERS: [(Kind, usize); 3] = [(Kind::Lease, 8), (Kind::Find, 4), (Kind::Increment, 16)];
 
-/// Between two requests of a caller that was refused: else those that are refused at once take all of the machine.
-const PACE: Duration = Duration::from_millis(5);
+/// Between two requests of a caller: many ask at once, and yet they do not take all of the machine from the store.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What callers count on.
 #[derive(Debug, Default)]
@@ -51,6 +51,19 @@ struct Shared {
     progress: [Progress; 3],
     slowest: Mutex<Duration>,
     tally: Mutex<Tally>,
+    /// A caller was answered as none may be.
+    failed: AtomicBool,
+}
+
+/// Tells that its caller has failed, so that nobody waits for it.
+struct Witness(Arc<Shared>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 pub struct Load {
@@ -74,6 +87,7 @@ impl Load {
             progress: Default::default(),
             slowest: Mutex::default(),
             tally: Mutex::default(),
+            failed: AtomicBool::default(),
         });
         let mut callers = JoinSet::new();
         for (kind, count) in CALLERS {
@@ -81,12 +95,14 @@ impl Load {
                 let shared = Arc::clone(&shared);
                 let key = incremented[number % incremented.len()].clone();
                 callers.spawn(async move {
+                    let _witness = Witness(Arc::clone(&shared));
                     while !shared.stop.is_cancelled() {
                         match kind {
                             Kind::Lease => shared.lease_and_report(number).await,
                             Kind::Find => shared.find().await,
                             Kind::Increment => shared.increment(&key).await,
                         }
+                        tokio::time::sleep(PACE).await;
                     }
                 });
             }
@@ -109,18 +125,28 @@ impl Load {
         }
     }
 
-    /// Waits until of every kind of request three for each of its callers were refused while the store was away.
+    fn check(&self) {
+        assert!(!self.shared.failed.load(Ordering::SeqCst), "a caller failed; it said why above");
+    }
+
+    /// Waits until of every kind of request two for each of its callers were refused while the store was away.
     pub async fn all_refused(&self) {
         let enough = |(kind, callers): &(Kind, usize)| {
-            self.shared.progress[*kind as usize].refused.load(Ordering::SeqCst) >= 3 * callers
+            self.shared.progress[*kind as usize].refused.load(Ordering::SeqCst) >= 2 * callers
         };
-        let refused = || CALLERS.iter().all(enough);
+        let refused = || {
+            self.check();
+            CALLERS.iter().all(enough)
+        };
         until("every kind of request was refused", async || refused()).await;
     }
 
     /// Waits until every kind of request was answered well so often that it is no accident.
     pub async fn all_served(&self) {
-        let served = || self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= 8);
+        let served = || {
+            self.check();
+            self.shared.progress.iter().all(|kind| kind.served.load(Ordering::SeqCst) >= 8)
+        };
         until_within(RESUMED, "every kind of request is served", async || served()).await;
     }
 
@@ -142,7 +168,7 @@ impl Shared {
     async fn lease_and_report(&self, caller: usize) {
         let Some(lease) = self.ask(Kind::Lease, "/v1/pools/stability/leases", Value::Null, 201).await else { return };
         let lease_id = lease["lease_id"].as_str().unwrap().to_owned();
-        let used = caller % 4 == 0;
+        let used = caller.is_multiple_of(4);
         self.tally.lock().unwrap().held.insert(lease_id.clone());
         let outcome = json!({"outcome": if used { "used" } else { "unused" }});
         let path = format!("/v1/leases/{lease_id}/report");
@@ -186,10 +212,7 @@ impl Shared {
         let answer = self.send(kind, path, &body).await;
         match answer.status {
             status if status == good => Some(answer.body),
-            503 => {
-                tokio::time::sleep(PACE).await;
-                None
-            }
+            503 => None,
             _ => panic!("{path} was answered {} {}", answer.status, answer.body),
         }
     }

@@ -22,6 +22,12 @@ const DATABASE: &str = "keylend_test_away";
 const FAULTS: [Fault; 5] =
     [Fault::Cut, Fault::Stall, Fault::CutAnswers, Fault::StallAnswers, Fault::Slow(LIMIT.saturating_mul(2))];
 
+/// What the log tells.
+const STARTED: &str = "event=\"started\"";
+const LOST: &str = "event=\"store_lost\"";
+const BACK: &str = "event=\"store_back\"";
+const WAITING: &str = "waiting for the store";
+
 /// Keys of the pool that is leased, and uses of each.
 const LEASED: usize = 250;
 const USES: u64 = 4;
@@ -29,11 +35,11 @@ const USES: u64 = 4;
 /// Keys of the pool that is incremented.
 const INCREMENTED: usize = 8;
 
-/// A keylend that reaches a database of its own by a way that can be broken.
+/// A keylend that reaches a database of its own by a way that can be broken. It ends before its database.
 struct Away {
-    server: OwnServer,
-    proxy: Proxy,
     program: Program,
+    proxy: Proxy,
+    server: OwnServer,
     leased: Documents,
     incremented: Documents,
     client: reqwest::Client,
@@ -105,14 +111,9 @@ impl Away {
         }
     }
 
-    /// How often the log tells an event.
-    fn told(&self, event: &str) -> usize {
-        self.program.log().matches(&format!("event=\"{event}\"")).count()
-    }
-
-    async fn stop(self) {
-        drop(self.program);
-        self.server.stop().await;
+    /// How often the log tells this.
+    fn told(&self, text: &str) -> usize {
+        self.program.log().matches(text).count()
     }
 }
 
@@ -140,16 +141,16 @@ fn a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing() {
             away.proxy.set(Fault::None);
             load.all_served().await;
             away.until_ready().await;
-            let all_back = || away.told("store_lost") == away.told("store_back");
+            let all_back = || away.told(LOST) == away.told(BACK);
             until("it is told that the store is back", async || all_back()).await;
         }
         let tally = load.end().await;
         away.agrees_with(&tally).await;
         monitor.saw_no_key_overused().await;
-        // For each fault once for the instance, and once for the pool whose hand-out was not answered.
-        let (lost, lines) = (away.told("store_lost"), away.program.log().lines().count());
-        assert!(lost <= 2 * FAULTS.len() && lines < 50, "{lost} times lost: {}", away.program.log());
-        away.stop().await;
+        // Once for each fault; a slow machine may have another one.
+        let (lost, lines) = (away.told(LOST), away.program.log().lines().count());
+        let expected = FAULTS.len()..=2 * FAULTS.len();
+        assert!(expected.contains(&lost) && lines < 50, "{lost} times lost: {}", away.program.log());
     });
 }
 
@@ -160,16 +161,18 @@ fn a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_c
         let mut server = OwnServer::start().await;
         server.kill().await;
         let proxy = Proxy::to(server.address(), Fault::None).await;
-        let mut away = Away::over(server, proxy, "store_lost").await;
+        let mut away = Away::over(server, proxy, "settings_read").await;
         assert_eq!(away.status("/livez").await, StatusCode::OK);
         assert_eq!(away.status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         let refused = away.lease().await;
         assert_eq!((refused.0, refused.1["code"].as_str()), (503, Some("store_unavailable")), "{}", refused.1);
-        until("it says again that it waits", async || away.told("store_lost") >= 3).await;
-        assert_eq!(away.told("started"), 0);
+        let waits = || away.told(WAITING);
+        until("it says again that it waits", async || waits() >= 3).await;
+        assert_eq!(away.told(LOST), 1);
+        assert_eq!(away.told(STARTED), 0);
         away.server.start_again().await;
         away.until_ready().await;
-        until("it serves all pools", async || away.told("started") == 1).await;
+        until("it serves all pools", async || away.told(STARTED) == 1).await;
 
         away.add("stability", LEASED).await;
         let keys = away.add("healthid", INCREMENTED).await;
@@ -184,7 +187,6 @@ fn a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_c
         load.all_served().await;
         let tally = load.end().await;
         away.agrees_with(&tally).await;
-        away.stop().await;
     });
 }
 
@@ -223,6 +225,5 @@ fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_back() 
         away.leased.until_no_lease_is_open().await;
         until_within(RESUMED, "a key is lent again", async || away.lease().await.0 == 201).await;
         assert_eq!(away.leased.open_leases().await, 1);
-        away.stop().await;
     });
 }

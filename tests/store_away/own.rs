@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::within;
+use crate::{PATIENCE, within};
 
 pub struct OwnServer {
     script: Child,
@@ -55,10 +56,15 @@ impl OwnServer {
         let line = within("tests/mongodb/own", self.output.next_line()).await;
         line.unwrap().expect("tests/mongodb/own ended; what it said is above")
     }
+}
 
-    /// Stops it and waits until it is gone.
-    pub async fn stop(mut self) {
+impl Drop for OwnServer {
+    /// Waits until it is gone, so that a test that has ended has nothing running.
+    fn drop(&mut self) {
         drop(self.input.take());
-        within("the end of tests/mongodb/own", self.script.wait()).await.unwrap();
+        let started = Instant::now();
+        while matches!(self.script.try_wait(), Ok(None)) && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The program itself, started as a user starts it, and stopped by its id whatever becomes of the test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub fn output(mut command: Command, input: &str) -> Output {
 pub struct Program {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Where it logs to, if that is not stderr.
+    file: Option<PathBuf>,
     /// Where it serves: `http://127.0.0.1:PORT`.
     pub url: String,
 }
@@ -42,8 +45,18 @@ impl Program {
         Self::start(command, "started")
     }
 
+    /// The same for one that logs to a file.
+    #[allow(dead_code, reason = "not every test has a log file")]
+    pub fn serve_logging_to(command: Command, file: &Path) -> Self {
+        Self::start_logging_to(command, "started", Some(file.to_owned()))
+    }
+
     /// Starts it on a free port and waits until its log tells this event, with the address.
-    pub fn start(mut command: Command, event: &str) -> Self {
+    pub fn start(command: Command, event: &str) -> Self {
+        Self::start_logging_to(command, event, None)
+    }
+
+    fn start_logging_to(mut command: Command, event: &str, file: Option<PathBuf>) -> Self {
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
@@ -62,13 +75,20 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { child, log, url: String::new() };
+        let mut program = Self { child, log, file, url: String::new() };
         program.url = program.wait_for(|log| {
-            let line = log.lines().find(|line| line.contains(&format!("event=\"{event}\"")))?;
-            let address = line.split("address=").nth(1)?.split_whitespace().next()?;
-            Some(format!("http://{address}"))
+            let line = log.lines().find(|line| tells(line, event))?;
+            let port: String = line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+            Some(format!("http://127.0.0.1:{port}"))
         });
         program
+    }
+
+    /// Sends it a signal: `TERM`, `HUP`, ..
+    #[allow(dead_code, reason = "not every test sends one")]
+    pub fn signal(&self, signal: &str) {
+        let told = Command::new("kill").args(["-s", signal]).arg(self.child.id().to_string()).status().unwrap();
+        assert!(told.success());
     }
 
     /// Waits until it has logged what is looked for.
@@ -92,14 +112,22 @@ impl Program {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        match &self.file {
+            Some(file) => std::fs::read_to_string(file).unwrap_or_default(),
+            None => self.log.lock().unwrap().clone(),
+        }
     }
 
     /// Tells it to end (SIGTERM) and waits until it has.
     #[allow(dead_code, reason = "not every test ends it well")]
-    pub fn terminate(mut self) -> (ExitStatus, String) {
-        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(told.success());
+    pub fn terminate(self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it has ended.
+    #[allow(dead_code, reason = "not every test ends it well")]
+    pub fn ended(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -114,6 +142,11 @@ impl Program {
         }
         (status, self.log() + &rest)
     }
+}
+
+/// Whether a line of the log, as text or JSON, tells this event.
+pub fn tells(line: &str, event: &str) -> bool {
+    line.contains(&format!("event=\"{event}\"")) || line.contains(&format!("\"event\":\"{event}\""))
 }
 
 impl Drop for Program {

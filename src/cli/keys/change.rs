@@ -38,11 +38,13 @@ pub(in crate::cli) struct RestArguments {
 }
 
 pub(super) async fn enable(settings: &Settings, arguments: NamedKeys) -> Result<(), Failure> {
-    change(settings, arguments, "enable", |_| KeyChange { is_active: Some(true), ..KeyChange::default() }).await
+    change(settings, arguments, "a key was enabled", |_| KeyChange { is_active: Some(true), ..KeyChange::default() })
+        .await
 }
 
 pub(super) async fn disable(settings: &Settings, arguments: NamedKeys) -> Result<(), Failure> {
-    change(settings, arguments, "disable", |_| KeyChange { is_active: Some(false), ..KeyChange::default() }).await
+    change(settings, arguments, "a key was disabled", |_| KeyChange { is_active: Some(false), ..KeyChange::default() })
+        .await
 }
 
 pub(super) async fn rest(settings: &Settings, arguments: RestArguments) -> Result<(), Failure> {
@@ -54,14 +56,20 @@ pub(super) async fn rest(settings: &Settings, arguments: RestArguments) -> Resul
         (false, duration) => Rest::For(duration.unwrap_or(pools_own)),
     };
     let change_of = |pools_own| KeyChange { rest: Some(rest(pools_own)), ..KeyChange::default() };
-    change(settings, arguments.keys, if arguments.end { "end rest of" } else { "rest" }, change_of).await
+    change(
+        settings,
+        arguments.keys,
+        if arguments.end { "the rest of a key was ended" } else { "a key was put to rest" },
+        change_of,
+    )
+    .await
 }
 
 /// Changes each key and shows it as it is then. `change_of` is given how long keys of the pool rest.
 async fn change(
     settings: &Settings,
     arguments: NamedKeys,
-    action: &str,
+    what: &str,
     change_of: impl Fn(Duration) -> KeyChange,
 ) -> Result<(), Failure> {
     let selection = Selection::of(settings, &arguments).await?;
@@ -70,7 +78,7 @@ async fn change(
     let changed = selection
         .each(async |pool, id| {
             let seen = pool.change(id, &change).await?;
-            output::tell_admin(pool, action, Some(id));
+            output::tell_admin(pool, Some(id), what);
             if arguments.pool.json {
                 return shown::print_record(pool.policy(), &seen);
             }

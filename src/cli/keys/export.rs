@@ -41,6 +41,7 @@ pub(super) async fn run(settings: &Settings, arguments: ExportArguments) -> Resu
         // A file that is there is not written over: it can be the only copy.
         Some(file) => Box::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?),
     };
+    output::tell_admin(pool, None, "the keys are exported");
     while let Some(part) = export.next().await? {
         to.write_all(&lines(&pool.policy().name, &part)).map_err(failed)?;
         if let Part::End(ending) = part {

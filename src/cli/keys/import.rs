@@ -115,7 +115,7 @@ pub(super) fn tell(summary: Summary, dry_run: bool, json: bool) -> Result<(), Fa
             output::complain(&format!("and {} more", invalid - LISTED as u64));
         }
         if !summary.race_proof {
-            output::complain("the pool holds a secret twice, so nothing keeps secrets unique; keylend check names it");
+            output::complain(AddedReply::NOT_RACE_PROOF);
         }
         let verb = if dry_run { "would be added" } else { "added" };
         output::print(&format!("{added} {verb}, {known} known, {invalid} invalid"))?;

@@ -36,7 +36,7 @@ pub(super) async fn run(settings: &Settings, arguments: RemoveArguments) -> Resu
         .each(async |pool, id| {
             pool.remove(id).await?;
             removed += 1;
-            output::tell_admin(pool, "remove", Some(id));
+            output::tell_admin(pool, Some(id), "a key was removed");
             Ok(())
         })
         .await;

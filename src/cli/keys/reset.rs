@@ -40,7 +40,7 @@ pub(super) async fn run(settings: &Settings, arguments: ResetArguments) -> Resul
         let pools = store::prepared(settings).await?;
         let pool = pools.get(&pool)?;
         let reset = pool.reset_all().await?;
-        output::tell_admin(pool, "reset all", None);
+        output::tell_admin(pool, None, "all keys were reset");
         tell(reset, json)?;
         return if reset > 0 { Ok(()) } else { Err(Failure::NotAll) };
     }
@@ -53,7 +53,7 @@ pub(super) async fn run(settings: &Settings, arguments: ResetArguments) -> Resul
                 return Err(Failure::NoSuchKey);
             }
             reset += 1;
-            output::tell_admin(pool, "reset", Some(id));
+            output::tell_admin(pool, Some(id), "a key was reset");
             Ok(())
         })
         .await;
