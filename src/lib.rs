@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod key_files;
 pub mod pool;
 pub mod shutdown;
 pub mod store;

@@ -128,7 +128,6 @@ impl Pool {
             .await;
         let (key, new, asked) = match leased {
             Err(PoolError::Store(error @ StoreError::Unresolved(_))) => {
-                self.tell_unanswered();
                 self.resolve(request, turn);
                 return Err(PoolError::Store(error));
             }
@@ -221,22 +220,52 @@ impl Pool {
         }
     }
 
-    /// Finds out what became of a hand-out whose answer was lost. Until then it keeps the turn: nothing else is
-    /// handed out, and callers are told at once.
+    /// Finds out what became of a lease whose answer was lost. Until then it keeps the turn: nothing else is handed
+    /// out, and callers are told at once.
     fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
-        self.0.unresolved.store(true, Ordering::Release);
         let pool = self.clone();
-        self.0.settling.spawn(async move {
-            // A store that fails at once would be asked for the next hand-out at once, and fail again.
-            tokio::time::sleep(BACK_OFF.0.mul_f64(rand::random_range(0.5..1.0))).await;
+        self.hold(turn, async move {
             let there = pool.give_back(&request).await;
-            pool.0.unresolved.store(false, Ordering::Release);
-            drop(turn);
-            if !there {
+            let again = async move {
                 // The command may have been delayed on its way, not lost: the server itself stops it after the
                 // time limit. Another look afterwards finds what it still did.
                 tokio::time::sleep(2 * pool.0.time_limit).await;
                 pool.give_back(&request).await;
+            };
+            (!there).then_some(again)
+        });
+    }
+
+    /// Waits until the store answers again after a take whose answer was lost. Until then it keeps the turn.
+    pub(super) fn wait_out(&self, turn: OwnedMutexGuard<()>) {
+        let pool = self.clone();
+        self.hold(turn, async move {
+            let mut pause = BACK_OFF.0;
+            while !matches!(timeout(pool.0.time_limit, pool.store().ping()).await, Ok(Ok(()))) {
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                pause = (pause * 2).min(BACK_OFF.1);
+            }
+            None::<std::future::Ready<()>>
+        });
+    }
+
+    /// Keeps the turn until `known` says what became of a hand-out; what it answers with is done afterwards.
+    fn hold<F: Future<Output = ()> + Send>(
+        &self,
+        turn: OwnedMutexGuard<()>,
+        known: impl Future<Output = Option<F>> + Send + 'static,
+    ) {
+        self.0.unresolved.store(true, Ordering::Release);
+        self.tell_unanswered();
+        let pool = self.clone();
+        self.0.settling.spawn(async move {
+            // A store that fails at once would be asked for the next hand-out at once, and fail again.
+            tokio::time::sleep(BACK_OFF.0.mul_f64(rand::random_range(0.5..1.0))).await;
+            let afterwards = known.await;
+            pool.0.unresolved.store(false, Ordering::Release);
+            drop(turn);
+            if let Some(afterwards) = afterwards {
+                afterwards.await;
             }
         });
     }

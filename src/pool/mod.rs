@@ -8,6 +8,7 @@ mod lend;
 mod outage;
 mod stats;
 mod sweep;
+mod take;
 mod wait;
 
 use std::sync::Arc;
