@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::pool::WAITERS;
 
-/// Open files that are not callers' connections: the store's, the log, and what comes and goes.
+/// Open files that are not callers' connections: the store's, the log, and what comes and goes. Half of them where there
+/// are fewer than twice as many.
 const OTHER_FILES: usize = 64;
 
 /// How much a request may send, how many there may be at once, and how long each step of one may take.
@@ -34,7 +35,7 @@ pub struct Limits {
 impl Limits {
     /// The same for a process that may have `files` files open: no more connections than leave room for the others.
     pub fn within(self, files: usize) -> Self {
-        Self { connections: self.connections.min(files.saturating_sub(OTHER_FILES).max(1)), ..self }
+        Self { connections: self.connections.min(files - OTHER_FILES.min(files / 2)), ..self }
     }
 
     /// The limits of a server whose JSON bodies have at most `body` bytes, which answers `in_flight` requests at once,
