@@ -3,6 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// The longest secret, in characters.
@@ -52,6 +53,12 @@ impl Secret {
     /// The text itself, for a store that keeps it and an answer that hands it out.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// Enough of its SHA-256 to tell it from a million others, where many are compared and none is to be kept.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let digest: [u8; 32] = Sha256::digest(self.expose()).into();
+        std::array::from_fn(|index| digest[index])
     }
 
     /// The form that may be shown: the first 5 characters, `...`, the last 4; `...` alone for a secret

@@ -99,7 +99,7 @@ fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
             continue;
         }
         match std::str::from_utf8(trimmed).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse) {
-            Ok(secret) if seen.insert(super::digest(&secret)) => file.secrets.push(secret),
+            Ok(secret) if seen.insert(secret.fingerprint()) => file.secrets.push(secret),
             Ok(_) => file.repeated += 1,
             Err(reason) => {
                 file.invalid_lines += 1;

@@ -5,7 +5,6 @@ use std::fmt;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use sha2::{Digest, Sha256};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Pool, PoolError};
@@ -288,7 +287,7 @@ impl<'a> Import<'a> {
         }
         if let Some(seen) = &mut self.seen {
             let known = self.pool.known(&keys).await?;
-            let again: Vec<bool> = keys.iter().map(|key| !seen.insert(digest(&key.secret))).collect();
+            let again: Vec<bool> = keys.iter().map(|key| !seen.insert(key.secret.fingerprint())).collect();
             for ((number, known), again) in numbers.into_iter().zip(known).zip(again) {
                 self.judged(number, known || again);
             }
@@ -331,10 +330,4 @@ impl<'a> Import<'a> {
             self.summary.added += 1;
         }
     }
-}
-
-/// Enough of a secret's digest to tell it from a million others.
-fn digest(secret: &Secret) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(secret.expose()).into();
-    std::array::from_fn(|index| digest[index])
 }

@@ -84,15 +84,22 @@ impl Pool {
     pub(super) async fn lease_now(&self, ask: Ask) -> Result<Lent, PoolError> {
         let deadline = self.deadline();
         let turn = self.turn().await?;
-        let (reply, answer) = oneshot::channel();
         let pool = self.clone();
-        // Detached: a caller who leaves cannot stop a hand-out half-way. What it gets then finds nobody, and the
-        // drop of `Lent` gives it back.
-        let lend = async move {
-            let _ = reply.send(pool.lend(&ask, deadline, turn).await);
+        // What the hand-out gets then finds nobody, and the drop of `Lent` gives it back.
+        self.detached(async move { pool.lend(&ask, deadline, turn).await }).await
+    }
+
+    /// Does a hand-out to its end: a caller who leaves cannot stop it half-way.
+    pub(super) async fn detached<T: Send + 'static>(
+        &self,
+        hand_out: impl Future<Output = Result<T, PoolError>> + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (reply, answer) = oneshot::channel();
+        let hand_out = async move {
+            let _ = reply.send(hand_out.await);
         };
         // What is logged on the way belongs to the caller's request.
-        self.0.settling.spawn(lend.in_current_span());
+        self.0.settling.spawn(hand_out.in_current_span());
         answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
     }
 

@@ -1,6 +1,6 @@
 //! Taking: a key handed out and counted in one step, without a lease.
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::{Pool, PoolError};
@@ -17,13 +17,8 @@ impl Pool {
     pub async fn take(&self) -> Result<Taken, PoolError> {
         let deadline = self.deadline();
         let turn = self.turn().await?;
-        let (reply, answer) = oneshot::channel();
         let pool = self.clone();
-        // Detached, as a lease is: callers who leave cannot burn the pool by leaving.
-        self.0.settling.spawn(async move {
-            let _ = reply.send(pool.take_in_turn(deadline, turn).await);
-        });
-        answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
+        self.detached(async move { pool.take_in_turn(deadline, turn).await }).await
     }
 
     async fn take_in_turn(&self, deadline: Instant, turn: OwnedMutexGuard<()>) -> Result<Taken, PoolError> {

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
+use bson::{Bson, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
 use mongodb::options::ReturnDocument;
 
-use super::{AddedKeys, META, MongoStore, document, error, expression, filter, index};
+use super::{AddedKeys, META, MongoStore, error, expression, filter, index, known};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::{Added, StoreError};
@@ -21,7 +20,8 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> R
     }
     // Asked anew each time: another program can make or drop the index while this one runs.
     let race_proof = index::keeps_secrets_unique(store, pool).await?;
-    let mut known = if race_proof { HashSet::new() } else { secrets_there(store, pool, keys).await? };
+    let there = if race_proof { vec![false; keys.len()] } else { known::known(store, pool, keys).await? };
+    let mut seen = HashSet::new();
     let now = store.now().await?;
     let first = match pool.picks {
         Picks::LeastRecentlyUsed => None,
@@ -32,7 +32,7 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> R
     let mut documents = Vec::with_capacity(keys.len());
     let mut of_key = Vec::with_capacity(keys.len());
     for (place, key) in keys.iter().enumerate() {
-        if !race_proof && !known.insert(key.secret.expose().to_owned()) {
+        if !race_proof && (there[place] || !seen.insert(key.secret.expose())) {
             continue;
         }
         let id = key.id.map_or_else(ObjectId::new, filter::object_id);
@@ -84,24 +84,6 @@ async fn insert(store: &MongoStore, pool: &Policy, documents: Vec<Document>) -> 
         }
     }
     Err(error::of_write(error))
-}
-
-/// Which of these secrets the collection has already.
-async fn secrets_there(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<HashSet<String>, StoreError> {
-    let secrets: Vec<&str> = keys.iter().map(|key| key.secret.expose()).collect();
-    let found = store
-        .keys(pool)
-        .find(doc! {"api_key": {"$in": secrets}})
-        .projection(doc! {"_id": 0, "api_key": document::typed("$api_key", "string")})
-        .max_time(store.time_limit)
-        .await
-        .map_err(error::of_read)?;
-    let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
-    let texts = found.into_iter().filter_map(|found| match document::lossy(found).ok()?.remove("api_key") {
-        Some(Bson::String(text)) => Some(text),
-        _ => None,
-    });
-    Ok(texts.collect())
 }
 
 /// Takes the next places in the pool's order from its counter; answers the first.
