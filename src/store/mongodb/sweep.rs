@@ -80,12 +80,13 @@ async fn settle_one(store: &MongoStore, pool: &Policy, id: Bson, now: Timestamp)
     Ok(before.as_ref().map_or(0, |before| lapsed_in(before, now)))
 }
 
-/// Documents with a lapsed lease. The first condition is the index's; it matches some that other programs wrote and in
-/// which nothing is to be settled, and the second leaves them out.
+/// Documents with a lapsed lease. The first condition is the index's, which is only used where the query says that the
+/// field is there; it matches some that other programs wrote and in which nothing is to be settled, and the second
+/// leaves them out.
 fn has_lapsed(now: Timestamp) -> Document {
     let live = doc! {"$size": expression::live(expression::date(now))};
     doc! {
-        "leases.expires_at": {"$lte": expression::date(now)},
+        "leases.expires_at": {"$exists": true, "$lte": expression::date(now)},
         "$expr": {"$lt": [live, expression::open()]},
     }
 }
