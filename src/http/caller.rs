@@ -15,13 +15,13 @@ use crate::pool::{Pool, PoolError, Pools};
 pub(super) struct Caller {
     /// None where callers need no token.
     token: Option<Arc<Token>>,
-    pools: Pools,
+    pools: Arc<Pools>,
 }
 
 impl Caller {
     /// The caller who sent these headers, if it may do what needs `role`.
-    pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Pools) -> Result<Self, Problem> {
-        let pools = pools.clone();
+    pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
+        let pools = Arc::clone(pools);
         if tokens.is_empty() {
             return Ok(Self { token: None, pools });
         }

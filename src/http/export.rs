@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use warp::Reply;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
@@ -26,7 +27,7 @@ pub(super) async fn export(pool: &Pool) -> Answer {
     let mut part = export.next().await?;
     let name = pool.policy().name.clone();
     let (parts, sent) = mpsc::channel::<Result<Bytes, CutShort>>(1);
-    tokio::spawn(async move {
+    let send = async move {
         while let Some(read) = part {
             // A caller who has left needs no more of it.
             if parts.send(Ok(Bytes::from(export::lines(&name, &read)))).await.is_err() {
@@ -41,7 +42,8 @@ pub(super) async fn export(pool: &Pool) -> Answer {
                 }
             };
         }
-    });
+    };
+    tokio::spawn(send.in_current_span());
     let parts = stream::unfold(sent, |mut sent| async move { Some((sent.recv().await?, sent)) });
     let mut response = warp::reply::stream(parts).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));

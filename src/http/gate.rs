@@ -25,7 +25,7 @@ pub(super) type Passed<B> = Either<B, Full<Bytes>>;
 
 struct Gate<H> {
     handlers: H,
-    pools: Pools,
+    pools: Arc<Pools>,
     frame: Frame,
     in_flight: Arc<Semaphore>,
 }
@@ -42,7 +42,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
 {
     let in_flight = Arc::new(Semaphore::new(frame.limits.in_flight));
-    let gate = Arc::new(Gate { handlers, pools, frame, in_flight });
+    let gate = Arc::new(Gate { handlers, pools: Arc::new(pools), frame, in_flight });
     tower::service_fn(move |request| {
         let gate = Arc::clone(&gate);
         async move { Ok(gate.pass(request).await.unwrap_or_else(Reply::into_response)) }

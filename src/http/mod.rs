@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::Tokens;
 
 pub use limits::Limits;
+pub use problem::codes;
 pub use serve::serve;
 pub use service::service;
 

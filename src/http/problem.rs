@@ -40,6 +40,25 @@ pub(super) enum Code {
 }
 
 impl Code {
+    const ALL: [Self; 16] = [
+        Self::NoUsableKey,
+        Self::StoreUnavailable,
+        Self::Overloaded,
+        Self::UnknownPool,
+        Self::UnknownKey,
+        Self::InvalidKey,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::LeaseGone,
+        Self::InvalidRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Timeout,
+        Self::Internal,
+    ];
+
     /// Name, status, title.
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
@@ -63,6 +82,11 @@ impl Code {
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
     }
+}
+
+/// The codes of all problems, each with its status.
+pub fn codes() -> impl Iterator<Item = (&'static str, u16)> {
+    Code::ALL.into_iter().map(Code::row).map(|(name, status, _)| (name, status.as_u16()))
 }
 
 /// A problem, ready to be sent. Its text never repeats what the caller sent.

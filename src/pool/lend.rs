@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument;
 
 use super::{Pool, PoolError};
 use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
@@ -87,9 +88,11 @@ impl Pool {
         let pool = self.clone();
         // Detached: a caller who leaves cannot stop a hand-out half-way. What it gets then finds nobody, and the
         // drop of `Lent` gives it back.
-        self.0.settling.spawn(async move {
+        let lend = async move {
             let _ = reply.send(pool.lend(&ask, deadline, turn).await);
-        });
+        };
+        // What is logged on the way belongs to the caller's request.
+        self.0.settling.spawn(lend.in_current_span());
         answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
     }
 

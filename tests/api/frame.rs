@@ -20,6 +20,9 @@ use crate::server::{frame, limits};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than any test: what takes so long is not over for this reason.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// So short that it is over soon, wherever a test makes something take longer.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -41,7 +44,7 @@ impl Serving {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
         let store = Arc::new(Faulty::new(sqlite));
-        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, Policy::built_in(), PATIENCE);
+        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, Policy::built_in(), LONG);
         pools.prepare().await.unwrap();
         let key = NewKey::fresh(Secret::parse("sk-0").unwrap());
         pools.get("stability").unwrap().add(&[key]).await.unwrap();
@@ -94,6 +97,17 @@ async fn is_problem(answer: Response, status: u16, code: &str) {
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["code"], code, "{body}");
     assert_eq!(retry_after.map(|value| value.to_str().unwrap().to_owned()).as_deref(), (status == 503).then_some("1"));
+}
+
+/// Asks on an open connection whether the server is up, and reads all of the answer.
+async fn is_alive(stream: &mut TcpStream) {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("an answer").unwrap();
+        assert!(read > 0, "{}", answer.escape_ascii());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", answer.escape_ascii());
 }
 
 async fn until<F: Future<Output = bool>>(what: impl Fn() -> F) {
@@ -288,20 +302,12 @@ async fn garbage_is_refused_and_the_next_is_served() {
 async fn connections_beyond_the_limit_stay_in_line() {
     let serving = Serving::start(Limits { connections: 1, ..limits() }).await;
     let mut first = TcpStream::connect(&serving.address).await.unwrap();
-    let ask = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
-    let mut byte = [0];
-    first.write_all(ask.as_bytes()).await.unwrap();
-    first.read_exact(&mut byte).await.unwrap();
+    is_alive(&mut first).await;
     let address = serving.address.clone();
-    let second = tokio::spawn(async move {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(ask.as_bytes()).await.unwrap();
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await.unwrap();
-    });
+    let second = tokio::spawn(async move { is_alive(&mut TcpStream::connect(address).await.unwrap()).await });
+    // Time enough for the second one, if it were accepted.
     for _ in 0..200 {
-        first.write_all(ask.as_bytes()).await.unwrap();
-        first.read_exact(&mut byte).await.unwrap();
+        is_alive(&mut first).await;
     }
     assert!(!second.is_finished());
     drop(first);
@@ -313,16 +319,14 @@ async fn connections_beyond_the_limit_stay_in_line() {
 async fn a_server_that_stops_lets_end_what_is_in_flight() {
     let serving = Serving::start(limits()).await;
     let mut idle = TcpStream::connect(&serving.address).await.unwrap();
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut answer = vec![0; 12];
-    idle.read_exact(&mut answer).await.unwrap();
+    is_alive(&mut idle).await;
     serving.store.stall(Stall::LookUps);
     let in_flight = tokio::spawn(serving.look_up());
     until(|| async { serving.store.looked_up() > 0 }).await;
 
     serving.frame.stopping.cancel();
     // The idle connection is closed, and no other is accepted.
-    tokio::time::timeout(PATIENCE, idle.read_to_end(&mut answer)).await.expect("an end").unwrap();
+    tokio::time::timeout(PATIENCE, idle.read_to_end(&mut Vec::new())).await.expect("an end").unwrap();
     until(|| async { TcpStream::connect(&serving.address).await.is_err() }).await;
     assert!(!in_flight.is_finished() && !serving.server.is_finished());
     serving.store.heal();
@@ -335,7 +339,7 @@ async fn a_server_that_stops_lets_end_what_is_in_flight() {
 async fn a_server_that_stops_waits_for_nobody_for_ever() {
     let serving = Serving::start(Limits { drain: SHORT, ..limits() }).await;
     serving.store.stall(Stall::LookUps);
-    let in_flight = serving.request(Method::POST, LOOK_UP).json(&json!({"api_key": "sk-0"})).send();
+    let in_flight = serving.request(Method::POST, LOOK_UP).timeout(LONG).json(&json!({"api_key": "sk-0"})).send();
     let in_flight = tokio::spawn(in_flight);
     until(|| async { serving.store.looked_up() > 0 }).await;
     serving.frame.stopping.cancel();

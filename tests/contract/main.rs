@@ -2,6 +2,10 @@
 //! names, and a row whose test is gone, are red here.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod codes;
+mod events;
+mod routes;
+mod settings;
 mod states;
 
 use std::collections::BTreeSet;

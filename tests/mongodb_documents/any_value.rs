@@ -489,7 +489,8 @@ impl Planting {
         let before = self.snapshot().await;
         let mut ids: Vec<KeyId> = self.list().await.iter().map(|key| key.id).collect();
         let mut reset = self.store.reset(&self.pool, &ids).await.unwrap();
-        (ids.sort(), reset.sort());
+        ids.sort();
+        reset.sort();
         assert_eq!(reset, ids);
         self.assert_only(&self.changed_since(&before).await, &["usage_count", "last_used"]);
         assert!(self.list().await.iter().all(|key| key.usage_count == UsageCount::Whole(0)));

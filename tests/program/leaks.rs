@@ -37,6 +37,11 @@ impl Spy {
     /// Asks, and checks that the answer and its headers are clean unless the route hands keys out.
     async fn ask(&self, method: Method, path: &str, content_type: &str, body: String, hands_out: bool) -> Value {
         let request = self.client.request(method.clone(), format!("{}{path}", self.url)).body(body);
+        // What callers send beside a body is as secret.
+        let request = request
+            .bearer_auth(SECRET)
+            .header("idempotency-key", SECRET)
+            .header("x-request-id", format!("{SECRET} {SECRET}"));
         let answer = request.header("content-type", content_type).send().await.unwrap();
         let handed_out = hands_out && answer.status().is_success();
         is_clean("a header", &format!("{:?}", answer.headers()));
@@ -103,6 +108,26 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
             }
         }
     }
+    // What operators do.
+    let listed = spy.ask(Method::GET, keys, "", String::new(), false).await;
+    let key = format!("{keys}/{}", listed["keys"][0]["id"].as_str().unwrap());
+    for body in [
+        json!({"api_key": SECRET, "more": 1}),
+        json!({"api_key": format!("{SECRET} x")}),
+        json!({"api_key": SECRET}),
+        json!({SECRET: true}),
+    ] {
+        spy.ask(Method::PATCH, &key, "application/json", body.to_string(), false).await;
+    }
+    spy.ask(Method::GET, &key, "", String::new(), false).await;
+    let exported =
+        reqwest::get(format!("{}/v1/pools/stability/export", program.url)).await.unwrap().text().await.unwrap();
+    assert!(exported.contains(SECRET), "{exported}");
+    for lines in [exported.clone(), exported.replace("usage_count", "count"), exported[1..].to_owned()] {
+        spy.ask(Method::POST, keys, "application/x-ndjson", lines, false).await;
+    }
+    spy.post("/v1/pools/stability/reset", json!({"ids": [SECRET]})).await;
+    spy.post("/v1/pools/stability/reset", json!({"all": true})).await;
     // Where no secret belongs.
     for (method, path) in [
         (Method::POST, format!("/v1/pools/stability/find_usable_key?max_uses={SECRET}")),
@@ -110,6 +135,9 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (Method::POST, format!("/v1/leases/{SECRET}/report")),
         (Method::GET, format!("/v1/leases/{SECRET}/renew")),
         (Method::GET, format!("/{SECRET}")),
+        (Method::GET, format!("{keys}?cursor={SECRET}&state={SECRET}")),
+        (Method::GET, format!("{keys}/{SECRET}")),
+        (Method::DELETE, format!("/v1/leases/{SECRET}")),
         (Method::GET, "/v1/stats".to_owned()),
         (Method::GET, "/v1/pools".to_owned()),
         (Method::GET, "/v1/pools/stability/stats".to_owned()),

@@ -1,15 +1,18 @@
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
+use keylend::domain::TokenSecret;
 use serde_json::{Value, json};
 
 use crate::place::Place;
-use crate::program::{Program, keylend, output, tells};
+use crate::program::{PATIENCE, Program, keylend, output, tells};
 
 on_both_stores!(
     a_server_says_where_it_is_and_ends_when_told,
     commands_work_beside_a_running_server,
     a_second_signal_stops_at_once,
+    the_log_tells_of_each_request,
 );
 
 async fn a_server_says_where_it_is_and_ends_when_told(place: Place) {
@@ -63,6 +66,63 @@ async fn a_second_signal_stops_at_once(place: Place) {
     let (status, log) = program.ended();
     assert_eq!(status.code(), Some(2), "{log}");
     assert!(log.lines().any(|line| tells(line, "stopped") && line.contains("SIGINT")), "{log}");
+}
+
+async fn the_log_tells_of_each_request(place: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, token) = ("klt_of_this_test", TokenSecret::new("klt_of_this_test"));
+    let mut settings = place.settings();
+    settings.push(("RUST_LOG", "keylend=debug".to_owned()));
+    settings.push(("KEYLEND_TOKENS", format!("web:admin:{}", token.digest())));
+    let program = Program::serve(keylend(&folder, &settings, &[]));
+    let client = reqwest::Client::new();
+    let ask = async |method: reqwest::Method, path: &str, id: &str, body: Value| {
+        let request = client.request(method, format!("{}{path}", program.url)).bearer_auth(secret).json(&body);
+        let answer = request.header("x-request-id", id).send().await.unwrap();
+        assert_eq!(answer.headers()["x-request-id"], id);
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let post = reqwest::Method::POST;
+    ask(post.clone(), "/v1/pools/stability/keys", "add-1", json!({"api_keys": ["sk-one"]})).await;
+    let (status, lent) = ask(post.clone(), "/v1/pools/stability/leases", "lease-1", json!({})).await;
+    assert_eq!(status, 201);
+    let lease = format!("/v1/leases/{}", lent["lease_id"].as_str().unwrap());
+    let rejected = json!({"outcome": "rejected"});
+    assert_eq!(ask(post.clone(), &format!("{lease}/report"), "report-1", rejected.clone()).await.0, 200);
+    assert_eq!(ask(post, &format!("{lease}/report"), "report-2", rejected).await.0, 410);
+    assert_eq!(client.get(format!("{}/v1/stats", program.url)).send().await.unwrap().status(), 401);
+
+    let (_, log) = program.terminate();
+    let line = |parts: &[&str]| {
+        let found = log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line with {parts:?}: {log}");
+    };
+    line(&["request.id=\"add-1\"", "event=\"admin\"", "by=\"web\"", "action=\"add\""]);
+    line(&["request.id=\"lease-1\"", "method=POST", "route=\"/v1/pools/{pool}/leases\"", "status=201", "duration_ms="]);
+    line(&["request.id=\"report-1\"", "event=\"key_disabled\""]);
+    line(&["request.id=\"report-2\"", "route=\"/v1/leases/{lease_id}/report\"", "status=410"]);
+    line(&["method=GET", "route=\"/v1/stats\"", "status=401"]);
+    assert!(!log.contains(secret), "a token is logged: {log}");
+    assert!(!log.contains(lease.rsplit('.').next().unwrap()), "a whole lease id is logged: {log}");
+}
+
+#[test]
+fn a_server_without_files_left_goes_on_when_there_are_some_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.current_dir(folder.path()).env_clear();
+    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keylend")]);
+    let mut program = Program::serve(command);
+    let address = program.url.trim_start_matches("http://").to_owned();
+    let connections: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    program.wait_for(|log| log.contains("a connection could not be accepted").then_some(()));
+    drop(connections);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[test]

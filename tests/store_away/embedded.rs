@@ -118,6 +118,8 @@ fn a_file_that_was_moved_away_is_not_written_to_until_it_is_back() {
     });
 }
 
+// Only there a running process can be kept from the disk by its limits.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_loses_nothing_and_is_used_again_when_there_is_room() {
     run(async {

@@ -1,0 +1,43 @@
+//! The settings.
+
+use keylend::config::SETTINGS;
+
+use crate::{Row, holds};
+
+/// Each setting's fault is told in each of its places.
+const FAULTS: &str = "tests/program/settings.rs::the_fault_of_each_setting_is_told_in_each_place_and_ends_with_64";
+const DEFAULTS: &str = "src/config/mod.rs::everything_has_a_default";
+const OLD: &str = "src/config/mod.rs::the_variables_of_the_old_servers_are_understood";
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    ("MONGODB_URI", &[FAULTS, DEFAULTS, "src/config/mod.rs::the_store_that_is_set_closest_to_the_command_line_is_meant"]),
+    ("MONGO_URI", &[FAULTS, OLD]),
+    ("MONGODB_DATABASE", &[FAULTS, "src/store/mongodb/connect.rs::the_database_is_the_settings_then_the_uris_then_keylend", "tests/program/check.rs::keys_in_another_database_are_named_with_the_setting"]),
+    ("KEYLEND_DATA", &[DEFAULTS, "src/config/mod.rs::flags_go_over_the_environment"]),
+    ("KEYLEND_STORE_TIMEOUT", &[FAULTS, DEFAULTS, "src/config/mod.rs::time_limits_have_bounds", "tests/store_away/mongodb.rs::a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing"]),
+    ("KEYLEND_LISTEN", &[FAULTS, DEFAULTS, "tests/program/serving.rs::a_port_in_use_is_named_with_its_setting", "tests/program/settings.rs::other_machines_need_tokens_and_the_first_one_can_be_made_before"]),
+    ("FLASK_RUN_PORT", &[FAULTS, OLD]),
+    ("KEYLEND_TOKENS", &[FAULTS, "src/config/tokens.rs::entries_and_sections_are_one_list", "tests/program/tokens.rs::the_entry_the_section_and_the_curl_of_a_new_token_work"]),
+    ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),
+    ("KEYLEND_BODY_LIMIT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused"]),
+    ("KEYLEND_CONFIG", &[FAULTS, "src/config/source.rs::the_file_is_the_named_one_else_keylend_toml_where_it_exists", "tests/program/settings.rs::pools_of_the_file_lend_by_their_own_policies"]),
+    ("LOG_FILE", &["tests/program/log.rs::a_log_file_that_cannot_be_opened_is_a_fault_of_its_setting", "tests/program/log.rs::a_moved_log_file_is_left_and_no_line_is_lost"]),
+    ("KEYLEND_LOG_FORMAT", &[FAULTS, "tests/program/log.rs::the_start_and_the_end_are_told"]),
+    ("RUST_LOG", &[FAULTS, DEFAULTS]),
+    ("FLASK_DEBUG", &[FAULTS, OLD]),
+];
+
+#[test]
+fn every_setting_has_its_test() {
+    holds(TABLE, SETTINGS);
+}
+
+#[test]
+fn every_setting_is_documented_and_in_the_example() {
+    let (documents, example) = (include_str!("../../docs/settings.md"), include_str!("../../.env.example"));
+    for setting in SETTINGS {
+        assert!(documents.contains(&format!("`{setting}`")), "{setting} is not in docs/settings.md");
+        assert!(example.contains(setting), "{setting} is not in .env.example");
+    }
+}
