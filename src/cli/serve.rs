@@ -47,7 +47,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     };
     let stop = CancellationToken::new();
     let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
-    let frame = Frame { limits, tokens: tokens.subscribe(), stopping: stop.clone() };
+    let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: settings.open_flask, stopping: stop.clone() };
     let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let sweeping = tokio::spawn({
         let (pools, stop, tokens) = (pools.clone(), stop.clone(), tokens.subscribe());

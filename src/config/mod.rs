@@ -21,7 +21,7 @@ use crate::store::mongodb::MongoUri;
 use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables.
-pub const SETTINGS: [&str; 15] = [
+pub const SETTINGS: [&str; 16] = [
     "MONGODB_URI",
     "MONGO_URI",
     "MONGODB_DATABASE",
@@ -30,6 +30,7 @@ pub const SETTINGS: [&str; 15] = [
     "KEYLEND_LISTEN",
     "FLASK_RUN_PORT",
     "KEYLEND_TOKENS",
+    "KEYLEND_OPEN_FLASK",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
     "KEYLEND_CONFIG",
@@ -52,6 +53,8 @@ pub struct Settings {
     pub insecure_open: bool,
     /// `KEYLEND_TOKENS` and `[[tokens]]`: who may ask for what; none = callers need none.
     pub tokens: Tokens,
+    /// `KEYLEND_OPEN_FLASK` (false): the older Flask server's routes need no token.
+    pub open_flask: bool,
     /// `KEYLEND_MAX_IN_FLIGHT` (1024): how many requests are answered at once.
     pub max_in_flight: usize,
     /// `KEYLEND_BODY_LIMIT` (64 KiB): the largest JSON body, in bytes.
@@ -168,6 +171,7 @@ impl Settings {
             listen,
             insecure_open: source.flags.insecure_open,
             tokens,
+            open_flask: reader.open_flask(),
             max_in_flight: reader.max_in_flight(),
             body_limit: reader.body_limit(),
             pools,
@@ -315,6 +319,10 @@ impl Reader<'_> {
         tokens
     }
 
+    fn open_flask(&mut self) -> bool {
+        self.parsed("KEYLEND_OPEN_FLASK", false, "true or false", truth, bool::to_string)
+    }
+
     fn max_in_flight(&mut self) -> usize {
         let expected = format!("a whole number from {} to {}", IN_FLIGHT.start(), IN_FLIGHT.end());
         let parse = |text: &str| text.parse().ok().filter(|number| IN_FLIGHT.contains(number));
@@ -394,7 +402,7 @@ mod tests {
             (settings.log.filter.as_str(), settings.log.file, settings.log.format),
             ("info", None, LogFormat::Text)
         );
-        assert!(settings.tokens.is_empty());
+        assert!(settings.tokens.is_empty() && !settings.open_flask);
         assert_eq!(settings.pools, Policy::built_in());
         assert!(settings.told.iter().all(|told| told.origin == Origin::Default));
     }
@@ -517,6 +525,8 @@ mod tests {
             ("KEYLEND_MAX_IN_FLIGHT", "100000", true),
             ("KEYLEND_MAX_IN_FLIGHT", "0", false),
             ("KEYLEND_MAX_IN_FLIGHT", "100001", false),
+            ("KEYLEND_OPEN_FLASK", "true", true),
+            ("KEYLEND_OPEN_FLASK", "perhaps", false),
             ("FLASK_DEBUG", "False", true),
             ("FLASK_DEBUG", "maybe", false),
             ("KEYLEND_LOG_FORMAT", "json", true),

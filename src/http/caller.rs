@@ -19,11 +19,15 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Whoever it is, where no token is needed.
+    pub(super) fn anybody(pools: &Arc<Pools>) -> Self {
+        Self { token: None, pools: Arc::clone(pools) }
+    }
+
     /// The caller who sent these headers, if it may do what needs `role`.
     pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
-        let pools = Arc::clone(pools);
         if tokens.is_empty() {
-            return Ok(Self { token: None, pools });
+            return Ok(Self::anybody(pools));
         }
         let token = bearer(headers).and_then(|secret| tokens.find(&secret)).ok_or_else(|| {
             Problem::new(
@@ -34,7 +38,7 @@ impl Caller {
         if !token.has(role) {
             return Err(Problem::new(Code::Forbidden, format!("this needs a token with the role {}", role.as_str())));
         }
-        Ok(Self { token: Some(Arc::new(token.clone())), pools })
+        Ok(Self { token: Some(Arc::new(token.clone())), pools: Arc::clone(pools) })
     }
 
     /// The name of its token; empty without one.

@@ -61,9 +61,16 @@ impl<H> Gate<H> {
         // Never the path itself: it can hold a lease's id.
         tracing::Span::current().record("route", route.path);
         let mut room = None;
-        if let Access::Role(role) = route.access {
-            let tokens = Arc::clone(&self.frame.tokens.borrow());
-            head.extensions.insert(Caller::of(&head.headers, role, &tokens, &self.pools)?);
+        let caller = match route.access {
+            Access::Open => None,
+            Access::Flask(_) if self.frame.open_flask => Some(Caller::anybody(&self.pools)),
+            Access::Role(role) | Access::Flask(role) => {
+                let tokens = Arc::clone(&self.frame.tokens.borrow());
+                Some(Caller::of(&head.headers, role, &tokens, &self.pools)?)
+            }
+        };
+        if let Some(caller) = caller {
+            head.extensions.insert(caller);
             room = Some(self.in_flight.try_acquire().map_err(|_| Problem::crowded())?);
         }
         let body = match route.takes {

@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod export;
 mod find_usable_key;
+mod flask;
 mod gate;
 mod health;
 mod increment_usage;
@@ -45,6 +46,8 @@ pub struct Frame {
     pub limits: Limits,
     /// Who may ask for what, as it is at the moment: what is sent here holds for the next request.
     pub tokens: watch::Receiver<Arc<Tokens>>,
+    /// `KEYLEND_OPEN_FLASK`: the older server's routes need no token.
+    pub open_flask: bool,
     /// Cancelled when the process is to stop: nothing is accepted any more, and the instance is not ready.
     pub stopping: CancellationToken,
 }

@@ -7,7 +7,7 @@ use warp::http::header::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
-use super::{Frame, find_usable_key, health, increment_usage, keys, leases, look_up, recover, stats};
+use super::{Frame, find_usable_key, flask, health, increment_usage, keys, leases, look_up, recover, stats};
 use crate::domain::Role;
 use crate::pool::Pools;
 
@@ -33,6 +33,8 @@ pub enum Access {
     Open,
     /// Who has a token with this role; everybody where no tokens are set.
     Role(Role),
+    /// The same, or everybody where the older server's routes are open.
+    Flask(Role),
 }
 
 /// What the caller sends.
@@ -60,6 +62,8 @@ pub enum Pace {
 const OPEN: Access = Access::Open;
 const SERVICE: Access = Access::Role(Role::Service);
 const STATS: Access = Access::Role(Role::Stats);
+const TAKE: Access = Access::Flask(Role::Service);
+const WATCH: Access = Access::Flask(Role::Stats);
 const ADMIN: Access = Access::Role(Role::Admin);
 
 /// All routes.
@@ -83,6 +87,9 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::DELETE, "/v1/pools/{pool}/keys/{id}",       ADMIN,   Takes::Nothing, Pace::Quick),
     Route::new(Method::POST,   "/v1/pools/{pool}/reset",           ADMIN,   Takes::Json,    Pace::Long),
     Route::new(Method::GET,    "/v1/pools/{pool}/export",          ADMIN,   Takes::Nothing, Pace::Long),
+    Route::new(Method::GET,    "/api/plantid",                     TAKE,    Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/api/healthid",                    TAKE,    Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/api/stats",                       WATCH,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/livez",                           OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/readyz",                          OPEN,    Takes::Nothing, Pace::Quick),
 ];
@@ -135,6 +142,8 @@ pub(super) fn handlers(pools: &Pools, frame: &Frame) -> BoxedFilter<(Response,)>
         .or(stats::routes())
         .unify()
         .or(keys::routes(frame.limits))
+        .unify()
+        .or(flask::routes())
         .unify()
         .or(health::routes(pools.clone(), frame.stopping.clone()))
         .unify()

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod export;
+pub mod flask;
 pub mod keys;
 pub mod leases;
 pub mod pools;

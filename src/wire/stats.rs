@@ -55,7 +55,8 @@ pub struct PoolStatsReply<'a> {
 }
 
 impl<'a> PoolStatsReply<'a> {
-    fn new(policy: &'a Policy, stats: &PoolStats) -> Self {
+    /// The pool and its stats.
+    pub fn new(policy: &'a Policy, stats: &PoolStats) -> Self {
         let mut usage_counts: Vec<UsageCountReply> = stats
             .usage_counts
             .iter()

@@ -154,6 +154,9 @@ const CASES: &[Case] = &[
         ..case("POST", "/v1/pools/{pool}/reset", ADMIN)
     },
     case("GET", "/v1/pools/{pool}/export", ADMIN),
+    case("GET", "/api/plantid", SERVICE),
+    case("GET", "/api/healthid", SERVICE),
+    case("GET", "/api/stats", STATS),
     case("GET", "/livez", None),
     case("GET", "/readyz", None),
 ];

@@ -10,6 +10,7 @@ mod export;
 #[path = "../lending/faulty.rs"]
 mod faulty;
 mod find_usable_key;
+mod flask;
 mod frame;
 mod health;
 mod increment_usage;

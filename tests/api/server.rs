@@ -28,7 +28,7 @@ pub fn limits() -> Limits {
 /// A frame with these limits in which callers need no token, and what changes the tokens.
 pub fn frame(limits: Limits) -> (Frame, watch::Sender<Arc<Tokens>>) {
     let tokens = watch::Sender::new(Arc::default());
-    (Frame { limits, tokens: tokens.subscribe(), stopping: CancellationToken::new() }, tokens)
+    (Frame { limits, tokens: tokens.subscribe(), open_flask: false, stopping: CancellationToken::new() }, tokens)
 }
 
 /// The routes of one test.
@@ -82,6 +82,18 @@ impl Server {
         let answer = server.post(&format!("/v1/pools/{pool}/keys"), json!({"api_keys": keys})).await;
         assert_eq!(answer.body["added"], keys.len(), "{answer:?}");
         server
+    }
+
+    /// What `/api/stats` says once it is as expected: stats can be a moment old.
+    pub async fn until_stats(&self, expected: impl Fn(&Value) -> bool) -> Value {
+        let deadline = std::time::Instant::now() + TIME_LIMIT;
+        loop {
+            let stats = self.get("/api/stats").await.body;
+            if expected(&stats) {
+                return stats;
+            }
+            assert!(std::time::Instant::now() < deadline, "{stats}");
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

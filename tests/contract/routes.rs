@@ -28,6 +28,9 @@ const TABLE: &[Row] = &[
     ("admin DELETE /v1/pools/{pool}/keys/{id}", &[ACCESS, NONSENSE, "tests/api/operators.rs::a_removed_key_is_gone_with_its_leases"]),
     ("admin POST /v1/pools/{pool}/reset", &[ACCESS, NONSENSE, "tests/api/operators.rs::counts_start_anew"]),
     ("admin GET /v1/pools/{pool}/export", &[ACCESS, NONSENSE, "tests/api/export.rs::an_export_imported_elsewhere_is_the_same_pool"]),
+    ("service or open GET /api/plantid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty", "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
+    ("service or open GET /api/healthid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty"]),
+    ("stats or open GET /api/stats", &[ACCESS, NONSENSE, "tests/api/flask.rs::the_statistics_have_the_older_shape_and_all_pools"]),
     ("open GET /livez", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/store_away/mongodb.rs::a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_count"]),
     ("open GET /readyz", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/api/health.rs::a_server_that_stops_is_not_ready"]),
 ];
@@ -38,8 +41,9 @@ fn every_route_has_its_role_and_its_tests() {
         .iter()
         .map(|route| {
             let who = match route.access {
-                Access::Open => "open",
-                Access::Role(role) => role.as_str(),
+                Access::Open => "open".to_owned(),
+                Access::Role(role) => role.as_str().to_owned(),
+                Access::Flask(role) => format!("{} or open", role.as_str()),
             };
             format!("{who} {} {}", route.method, route.path)
         })

@@ -26,13 +26,14 @@ fn complains(settings: &[(&str, &str)], files: &[(&str, &str)], arguments: &[&st
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
 
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 13] = [
     "MONGODB_URI",
     "MONGODB_DATABASE",
     "KEYLEND_STORE_TIMEOUT",
     "FLASK_RUN_PORT",
     "KEYLEND_LISTEN",
     "KEYLEND_TOKENS",
+    "KEYLEND_OPEN_FLASK",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
     "KEYLEND_CONFIG",
