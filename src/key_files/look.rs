@@ -2,13 +2,14 @@
 //!
 //! A look can be broken off anywhere and done again: nothing is believed of the store that it did not answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+use super::gone::Gone;
 use super::read::{KeyFile, Unreadable, read};
 use super::stamp::Stamp;
 use super::state::{ApiState, Counter};
@@ -16,9 +17,6 @@ use super::{LineDigest, digest};
 use crate::domain::{DisabledReason, KeyId, NewKey, Secret};
 use crate::pool::{Pool, PoolError};
 use crate::store::{Brought, Page};
-
-/// How long apart the two reads are in which a line must be gone.
-const TWICE: Duration = Duration::from_secs(2);
 
 /// After this long the whole pool is compared with the file, changed or not: others change the pool too.
 const COMPARE: Duration = Duration::from_secs(60);
@@ -64,8 +62,7 @@ pub(super) struct Looker {
     stamp: Option<Stamp>,
     /// The lines that the pool has, as of then.
     lines: HashSet<LineDigest>,
-    /// Keys whose lines were gone, and since which read.
-    gone: HashMap<KeyId, Instant>,
+    gone: Gone,
     /// When the whole pool is compared next.
     compare_at: Instant,
     state_taken_over: bool,
@@ -100,7 +97,7 @@ impl Looker {
             has_lock: false,
             stamp: None,
             lines: HashSet::new(),
-            gone: HashMap::new(),
+            gone: Gone::default(),
             compare_at: Instant::now(),
             state_taken_over: false,
             told: None,
@@ -146,7 +143,7 @@ impl Looker {
         let said: HashSet<LineDigest> = lines.iter().copied().collect();
         self.tell_problems(stamp, problems(&file));
         // The first time, and where something went, the file alone does not tell what is to be done.
-        let whole = is_due || self.lines.is_empty() || !self.gone.is_empty() || !self.lines.is_subset(&said);
+        let whole = is_due || self.lines.is_empty() || self.gone.any() || !self.lines.is_subset(&said);
         let compared = if whole { Some(self.compare(&said).await?) } else { None };
         let present = compared.as_ref().map_or(&self.lines, |compared| &compared.present);
         let new: Vec<(LineDigest, Secret)> = lines
@@ -157,7 +154,7 @@ impl Looker {
             .collect();
         let mut withdraw = Vec::new();
         if let Some(compared) = &compared {
-            withdraw = self.gone_twice(&compared.absent, read_at);
+            withdraw = self.gone.seen(&compared.absent, read_at);
         }
         let changes = if new.is_empty() && withdraw.is_empty() && self.state_taken_over {
             Changes::default()
@@ -174,8 +171,8 @@ impl Looker {
         if whole {
             self.compare_at = Instant::now() + COMPARE.max(read_at.elapsed() * COMPARING);
         }
-        if let Some(first) = self.gone.values().min() {
-            self.compare_at = self.compare_at.min(*first + TWICE);
+        if let Some(due_at) = self.gone.due_at() {
+            self.compare_at = self.compare_at.min(due_at);
         }
         if is_other || changes.added + changes.removed > 0 {
             self.tell_read(&file, &changes);
@@ -242,13 +239,6 @@ impl Looker {
         }
     }
 
-    /// Of the keys without a line those that had none in an earlier read either, long enough ago.
-    fn gone_twice(&mut self, absent: &[KeyId], read_at: Instant) -> Vec<KeyId> {
-        let before = std::mem::take(&mut self.gone);
-        self.gone = absent.iter().map(|id| (*id, before.get(id).copied().unwrap_or(read_at))).collect();
-        absent.iter().copied().filter(|id| read_at - self.gone[id] >= TWICE).collect()
-    }
-
     /// Brings and withdraws while no other instance does. None = another one does.
     async fn change_alone(
         &mut self,
@@ -305,7 +295,7 @@ impl Looker {
                 return Ok(None);
             }
             changes.removed += self.pool().withdraw(batch).await?;
-            batch.iter().for_each(|id| _ = self.gone.remove(id));
+            self.gone.forget(batch);
         }
         Ok(Some(changes))
     }

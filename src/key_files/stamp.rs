@@ -36,3 +36,29 @@ impl Stamp {
         SystemTime::now().duration_since(written).map_or(true, |age| age >= moment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_not_just_written_rests() {
+        let folder = tempfile::tempdir().expect("made");
+        let path = folder.path().join("keys.txt");
+        assert_eq!((Stamp::of(&path), Stamp::Missing.rests(Duration::ZERO)), (Stamp::Missing, true));
+        let file = File::create(&path).expect("made");
+        let hour = Duration::from_secs(3600);
+        let written = |at: SystemTime| {
+            file.set_modified(at).expect("set");
+            Stamp::of(&path)
+        };
+        assert!(!written(SystemTime::now()).rests(hour));
+        assert!(written(SystemTime::now() - 2 * hour).rests(hour));
+        // A clock that is ahead of ours tells nothing.
+        assert!(written(SystemTime::now() + 2 * hour).rests(hour));
+        assert!(written(SystemTime::UNIX_EPOCH - hour).rests(hour));
+        assert_ne!(written(SystemTime::now() - hour), written(SystemTime::now() - 2 * hour));
+    }
+}

@@ -11,6 +11,9 @@ use crate::faulty::{Faulty, Stall};
 use crate::folder::{Folder, Instance, all, until};
 use crate::place::{Place, TIME_LIMIT};
 
+/// What is wrong with the file, and how it comes to be so.
+type Fault = (&'static str, fn(&Folder));
+
 on_both_stores!(
     what_is_no_file_of_keys_loses_none,
     lines_that_are_no_keys_are_left_out,
@@ -20,7 +23,7 @@ on_both_stores!(
 async fn what_is_no_file_of_keys_loses_none(place: Place) {
     let folder = Folder::with("sk-a\nsk-b\n");
     Instance::start(&place, &folder).await.stop().await;
-    let faults: [(&str, fn(&Folder)); 4] = [
+    let faults: [Fault; 4] = [
         ("a folder", |folder| fs::create_dir(folder.keys()).unwrap()),
         ("a pipe", |folder| {
             assert!(std::process::Command::new("mkfifo").arg(folder.keys()).status().unwrap().success());

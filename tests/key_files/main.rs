@@ -4,6 +4,7 @@
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;
+mod back;
 mod editors;
 mod faults;
 #[allow(dead_code, reason = "these tests stall a store in one way")]
