@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use keylend::domain::{NewKey, Secret};
 use keylend::store::Store;
+use keylend::store::sqlite::SqliteStore;
 
+use crate::faulty::Faulty;
 use crate::folder::{Folder, Instance, all, is_withdrawn, policy, secret, until};
-use crate::place::Place;
+use crate::place::{Place, TIME_LIMIT};
 
 on_both_stores!(
     several_instances_bring_a_file_once_in_its_order,
@@ -20,10 +23,8 @@ async fn several_instances_bring_a_file_once_in_its_order(place: Place) {
     let lines: Vec<String> = (0..2_500).map(|n| format!("sk-{:05}-{n}", n * 7919 % 10_007)).collect();
     let folder = Folder::with(&lines.join("\n"));
     folder.state(r#"{"plantid": 7}"#);
-    let mut instances = Vec::new();
-    for _ in 0..4 {
-        instances.push(Instance::starting(place.store().await, &folder).await);
-    }
+    let stores = join_all((0..4).map(|_| place.store())).await;
+    let instances = join_all(stores.into_iter().map(|store| Instance::starting(store, &folder))).await;
     let store = place.store().await;
     until("all are there", async || all(&*store).await.len() == lines.len()).await;
     let records = all(&*store).await;
@@ -78,4 +79,20 @@ async fn one_that_stops_leaves_the_file_to_others(place: Place) {
     let store = Arc::clone(&instance.store);
     instance.stop().await;
     assert!(store.lock("files:plantid", "next", Duration::from_secs(300)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_changed_while_another_instance_has_the_file() {
+    let data = tempfile::tempdir().unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let store = Arc::new(Faulty::new(sqlite));
+    store.prepare(&policy()).await.unwrap();
+    store.inner().lock("files:plantid", "other", Duration::from_secs(300)).await.unwrap();
+    let folder = Folder::with("sk-a\n");
+    let instance = Instance::starting(Arc::clone(&store) as Arc<dyn Store>, &folder).await;
+    until("it was asked again", async || store.locks_asked() > 2).await;
+    assert_eq!(all(store.inner()).await.len(), 0);
+    store.inner().unlock("files:plantid", "other").await.unwrap();
+    instance.until_active(&["sk-a"]).await;
+    instance.stop().await;
 }

@@ -38,6 +38,7 @@ pub struct Faulty {
     asked: Notify,
     given_back: AtomicU64,
     looked_up: AtomicU64,
+    locks_asked: AtomicU64,
 }
 
 impl Faulty {
@@ -48,6 +49,7 @@ impl Faulty {
             asked: Notify::new(),
             given_back: AtomicU64::new(0),
             looked_up: AtomicU64::new(0),
+            locks_asked: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +83,12 @@ impl Faulty {
     #[allow(dead_code, reason = "for tests of the routes")]
     pub fn looked_up(&self) -> u64 {
         self.looked_up.load(Ordering::SeqCst)
+    }
+
+    /// How often a lock was asked for.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn locks_asked(&self) -> u64 {
+        self.locks_asked.load(Ordering::SeqCst)
     }
 
     async fn gate(&self) {
@@ -190,6 +198,7 @@ impl Store for Faulty {
 
     async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
         self.gate().await;
+        self.locks_asked.fetch_add(1, Ordering::SeqCst);
         self.inner.lock(name, owner, lasts).await
     }
 
