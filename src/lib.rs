@@ -6,12 +6,14 @@
 //! 1. [`domain`]: the words and rules, pure.
 //! 2. [`store`]: where keys live; one trait, MongoDB and SQLite behind it, each operation one atomic step.
 //! 3. [`pool`]: lending over a store: turns, limits, what to do when there is no key or nobody to take it.
-//! 4. [`wire`]: requests and replies as they stand in JSON.
-//! 5. [`http`]: the routes.
-//! 6. [`config`]: the settings.
-//! 7. [`cli`]: the commands.
+//! 4. [`key_files`]: the files of keys that an older server left, followed.
+//! 5. [`wire`]: requests and replies as they stand in JSON.
+//! 6. [`http`]: the routes.
+//! 7. [`config`]: the settings.
+//! 8. [`cli`]: the commands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod back_off;
 pub mod cli;
 pub mod config;
 pub mod domain;

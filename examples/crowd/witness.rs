@@ -9,8 +9,8 @@ use keylend::domain::{
     Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
 };
 use keylend::store::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
-    Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
+    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use serde_json::json;
 
@@ -109,6 +109,30 @@ impl Store for Witness {
 
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         self.store.add(pool, keys).await
+    }
+
+    async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
+        self.store.bring(pool, keys).await
+    }
+
+    async fn withdraw(&self, pool: &Policy, ids: &[KeyId]) -> Result<u64, StoreError> {
+        self.store.withdraw(pool, ids).await
+    }
+
+    async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
+        self.store.lock(name, owner, lasts).await
+    }
+
+    async fn unlock(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        self.store.unlock(name, owner).await
+    }
+
+    async fn state_taken_over(&self, pool: &Policy) -> Result<bool, StoreError> {
+        self.store.state_taken_over(pool).await
+    }
+
+    async fn record_state_taken_over(&self, pool: &Policy) -> Result<(), StoreError> {
+        self.store.record_state_taken_over(pool).await
     }
 
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {

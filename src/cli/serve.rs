@@ -11,9 +11,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, store};
+use crate::back_off::BackOff;
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
 use crate::http::{self, Frame, Limits};
+use crate::key_files::{self, Followed};
 use crate::pool::{self, Pools};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
@@ -28,8 +30,8 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// How long leases that nobody could be told of have to go back where requests took all of the time to end.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause between two tries to reach a store that is not there yet.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long the word that keys are served waits for the key files.
+const FIRST_LOOKS: Duration = Duration::from_secs(10);
 
 pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
@@ -53,16 +55,22 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let limits = raise_file_limit(limits);
     let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: settings.open_flask, stopping: stop.clone() };
     let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
-    let sweeping = tokio::spawn({
+    let files = followed(settings, &pools);
+    let working = tokio::spawn({
         let (pools, stop, tokens) = (pools.clone(), stop.clone(), tokens.subscribe());
         async move {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = prepare(&pools, address) => {}
             }
-            let tokens = Arc::clone(&tokens.borrow());
-            announce(&pools, address, &tokens).await;
-            pool::sweep_until(pools, stop.cancelled()).await;
+            let mut following = key_files::follow(files, &stop);
+            let announced = async {
+                following.first_looks(FIRST_LOOKS).await;
+                let tokens = Arc::clone(&tokens.borrow());
+                announce(&pools, address, &tokens).await;
+            };
+            tokio::join!(announced, pool::sweep_until(pools.clone(), stop.cancelled()));
+            following.ended().await;
         }
     });
     let signal = signals.stop(hung_up).await;
@@ -72,7 +80,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let asked = tokio::time::Instant::now();
     let ended = async {
         let _ = server.await;
-        let _ = sweeping.await;
+        let _ = working.await;
         // Leases that nobody could be told of go back before the process ends.
         pools.settle(limits.drain.saturating_sub(asked.elapsed()).max(LAST_WORD)).await;
     };
@@ -148,20 +156,6 @@ fn read_again(flags: &Flags, log: &Log, address: SocketAddr, tokens: &watch::Sen
     }
 }
 
-/// Pauses that grow, with a part of chance so that instances do not come all at once.
-struct BackOff(Duration);
-
-impl BackOff {
-    const fn new() -> Self {
-        Self(BACK_OFF.0)
-    }
-
-    async fn pause(&mut self) {
-        sleep(self.0.mul_f64(rand::random_range(0.5..1.0))).await;
-        self.0 = (self.0 * 2).min(BACK_OFF.1);
-    }
-}
-
 /// The pools over the store, as soon as its name is known: the addresses behind a mongodb+srv:// name are looked up.
 async fn connect(settings: &Settings, address: SocketAddr) -> Result<Pools, StoreError> {
     let mut back_off = BackOff::new();
@@ -170,8 +164,16 @@ async fn connect(settings: &Settings, address: SocketAddr) -> Result<Pools, Stor
             Err(error @ StoreError::Away(_)) => tell_waiting(address, &error.chain()),
             other => return other,
         }
-        back_off.pause().await;
+        sleep(back_off.next()).await;
     }
+}
+
+/// The key files of the settings, each with its pool.
+fn followed(settings: &Settings, pools: &Pools) -> Vec<Followed> {
+    let files = settings.key_files.keys.iter();
+    // Their pools are there without any configuration.
+    let files = files.filter_map(|(pool, path)| Some((pools.get(pool).ok()?.clone(), path.clone())));
+    files.map(|(pool, path)| Followed { pool, path, state: settings.key_files.state.clone() }).collect()
 }
 
 /// Prepares the store, as often as it takes. Requests are answered meanwhile: that the store is not available.
@@ -182,7 +184,7 @@ async fn prepare(pools: &Pools, address: SocketAddr) {
             Ok(notices) => break notices,
             Err(error) => tell_waiting(address, &error.chain()),
         }
-        back_off.pause().await;
+        sleep(back_off.next()).await;
     };
     // Keys are lent all the same where the policies cannot be recorded.
     notices.extend(pools.record_policies().await.unwrap_or_else(|error| vec![error.chain()]));

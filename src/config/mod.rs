@@ -21,7 +21,7 @@ use crate::store::mongodb::MongoUri;
 use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables.
-pub const SETTINGS: [&str; 16] = [
+pub const SETTINGS: [&str; 19] = [
     "MONGODB_URI",
     "MONGO_URI",
     "MONGODB_DATABASE",
@@ -34,6 +34,9 @@ pub const SETTINGS: [&str; 16] = [
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
     "KEYLEND_CONFIG",
+    "PLANTID_FILE",
+    "HEALTHID_FILE",
+    "API_STATE_FILE",
     "LOG_FILE",
     "KEYLEND_LOG_FORMAT",
     "RUST_LOG",
@@ -61,10 +64,21 @@ pub struct Settings {
     pub body_limit: usize,
     /// How the keys of each pool are lent: the built-in pools, as `[pools.NAME]` changes and joins them.
     pub pools: Vec<Policy>,
+    /// The older Flask server's files.
+    pub key_files: KeyFileSettings,
     /// What is logged, and where.
     pub log: LogSettings,
     /// Every setting as it is, for people.
     pub told: Vec<Told>,
+}
+
+/// The files of keys, and of the state that the older Flask server left beside them. They are never written.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFileSettings {
+    /// `PLANTID_FILE` and `HEALTHID_FILE` (plantid.txt, healthid.txt where they exist): each pool and its file.
+    pub keys: Vec<(&'static str, PathBuf)>,
+    /// `API_STATE_FILE` (api_state.json where it exists): the uses of each file's first key.
+    pub state: Option<PathBuf>,
 }
 
 /// The log.
@@ -175,6 +189,7 @@ impl Settings {
             max_in_flight: reader.max_in_flight(),
             body_limit: reader.body_limit(),
             pools,
+            key_files: reader.key_files(),
             log: reader.log(),
             told: {
                 reader.tell_file();
@@ -342,6 +357,20 @@ impl Reader<'_> {
         )
     }
 
+    fn key_files(&mut self) -> KeyFileSettings {
+        let files = [("plantid", "PLANTID_FILE", "plantid.txt"), ("healthid", "HEALTHID_FILE", "healthid.txt")];
+        let keys = files.into_iter().filter_map(|(pool, setting, name)| Some((pool, self.old_file(setting, name)?)));
+        let keys = keys.collect();
+        KeyFileSettings { keys, state: self.old_file("API_STATE_FILE", "api_state.json") }
+    }
+
+    /// A file of the older server: the named one, whether it is there or not; else the one of the old name, where it is.
+    fn old_file(&mut self, setting: &'static str, name: &str) -> Option<PathBuf> {
+        let default = self.source.folder.join(name).exists().then(|| PathBuf::from(name));
+        let show = |path: &Option<PathBuf>| path.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        self.parsed(setting, default, "the path of a file", |path| Some(Some(PathBuf::from(path))), show)
+    }
+
     fn log(&mut self) -> LogSettings {
         let file = self.parsed(
             "LOG_FILE",
@@ -404,7 +433,29 @@ mod tests {
         );
         assert!(settings.tokens.is_empty() && !settings.open_flask);
         assert_eq!(settings.pools, Policy::built_in());
+        assert!(settings.key_files.keys.is_empty() && settings.key_files.state.is_none());
         assert!(settings.told.iter().all(|told| told.origin == Origin::Default));
+    }
+
+    #[test]
+    fn the_files_of_the_older_server_are_the_named_ones_or_those_of_the_old_names_that_exist() {
+        let folder = tempfile::tempdir().expect("made");
+        let files = |variables: &[(&str, &str)]| {
+            let environment = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let source = Source::of(Flags::default(), environment, folder.path());
+            let files = Settings::read(source, Purpose::Serving).expect("valid").key_files;
+            let keys = files.keys.into_iter().map(|(pool, path)| format!("{pool} {}", path.display()));
+            (keys.collect::<Vec<_>>().join(", "), files.state.map(|path| path.display().to_string()))
+        };
+        assert_eq!(files(&[]), (String::new(), None));
+        let named = [("HEALTHID_FILE", "h.txt"), ("API_STATE_FILE", "/old/state.json")];
+        assert_eq!(files(&named), ("healthid h.txt".to_owned(), Some("/old/state.json".to_owned())));
+        for name in ["plantid.txt", "healthid.txt", "api_state.json"] {
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        let both = |state: &str| ("plantid plantid.txt, healthid h.txt".to_owned(), Some(state.to_owned()));
+        assert_eq!(files(&named[..1]), both("api_state.json"));
+        assert_eq!(files(&named), both("/old/state.json"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use clap::Args;
@@ -84,6 +84,8 @@ pub struct Source {
     environment: HashMap<String, String>,
     dot_env: HashMap<String, String>,
     pub(super) file: File,
+    /// The working directory, where the files are that are read where they exist.
+    pub(super) folder: PathBuf,
     /// What was wrong with these places.
     pub(super) faults: Vec<Fault>,
 }
@@ -101,7 +103,7 @@ impl Source {
     ) -> Self {
         let mut faults = Vec::new();
         let file = File::parse(FILE, file, &mut faults);
-        Self { flags, environment, dot_env, file, faults }
+        Self { flags, environment, dot_env, file, folder: PathBuf::new(), faults }
     }
 
     /// The flags with the process's environment, and the `.env` and the `keylend.toml` of the working directory, where
@@ -110,7 +112,7 @@ impl Source {
         Self::of(flags, std::env::vars_os(), Path::new(""))
     }
 
-    fn of(flags: Flags, environment: impl Iterator<Item = (OsString, OsString)>, folder: &Path) -> Self {
+    pub(super) fn of(flags: Flags, environment: impl Iterator<Item = (OsString, OsString)>, folder: &Path) -> Self {
         let mut faults = Vec::new();
         let mut texts = HashMap::new();
         for (name, value) in environment {
@@ -125,15 +127,16 @@ impl Source {
             faults.push(fault);
             HashMap::new()
         });
-        let mut source = Self { flags, environment: texts, dot_env, file: File::default(), faults };
-        source.read_file(folder);
+        let (file, folder) = (File::default(), folder.to_owned());
+        let mut source = Self { flags, environment: texts, dot_env, file, folder, faults };
+        source.read_file();
         source
     }
 
-    fn read_file(&mut self, folder: &Path) {
+    fn read_file(&mut self) {
         let named = self.find(&["KEYLEND_CONFIG"]);
         let name = named.as_ref().map_or(FILE, |named| &named.text);
-        match std::fs::read_to_string(folder.join(name)) {
+        match std::fs::read_to_string(self.folder.join(name)) {
             Ok(text) => self.file = File::parse(name, &text, &mut self.faults),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if named.is_some() {

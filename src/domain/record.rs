@@ -34,6 +34,8 @@ pub struct KeyRecord {
     pub note: Option<String>,
     /// When it was added.
     pub added_at: Option<Timestamp>,
+    /// Whether it stands in the pool's key file: it is withdrawn when its line goes.
+    pub from_file: bool,
 }
 
 impl KeyRecord {
@@ -99,6 +101,8 @@ pub struct NewKey {
     pub note: Option<String>,
     /// When it was added; None = now.
     pub added_at: Option<Timestamp>,
+    /// Whether the pool's key file brings it.
+    pub from_file: bool,
 }
 
 impl NewKey {
@@ -114,14 +118,21 @@ impl NewKey {
             disabled_reason: None,
             note: None,
             added_at: None,
+            from_file: false,
         }
+    }
+
+    /// A fresh key that the pool's key file brings.
+    pub fn of_file(secret: Secret) -> Self {
+        Self { from_file: true, ..Self::fresh(secret) }
     }
 }
 
 /// What an operator changes of a key; None = left as it is.
 #[derive(Clone, Debug, Default)]
 pub struct KeyChange {
-    /// Switches it on, its reason gone; or off, with the reason `operator`.
+    /// Switches it on, its reason gone; or off, with the reason `operator`. One that was withdrawn with its line is
+    /// from then on no longer of the key file.
     pub is_active: Option<bool>,
     /// Sets the count.
     pub usage_count: Option<u64>,
@@ -130,7 +141,8 @@ pub struct KeyChange {
     /// Writes the note; Some(None) takes it away.
     pub note: Option<Option<String>>,
     /// Gives it another secret, with which it starts afresh: count 0 unless given here, rest ended, a report's
-    /// disabling ended, open leases dropped. The one that it has already is no other: so a change can be repeated.
+    /// disabling ended, open leases dropped, no longer of a key file. The one that it has already is no other: so a
+    /// change can be repeated.
     pub secret: Option<Secret>,
 }
 
@@ -156,6 +168,7 @@ impl KeyChange {
             key.resting_until = None;
             (key.open_leases, key.first_lease_ends_at) = (Some(0), None);
             record.leases.clear();
+            record.from_file = false;
             if record.disabled_reason.is_some_and(DisabledReason::is_of_report) {
                 (key.is_active, record.disabled_reason) = (true, None);
             }
@@ -171,6 +184,7 @@ impl KeyChange {
         }
         if let Some(is_active) = self.is_active {
             key.is_active = is_active;
+            record.from_file &= !(is_active && record.disabled_reason == Some(DisabledReason::RemovedFromFile));
             record.disabled_reason = if is_active { None } else { Some(DisabledReason::Operator) };
         }
         if let Some(note) = &self.note {
@@ -210,7 +224,8 @@ mod tests {
         };
         let leases = vec![OpenLease { by: None, expires_at: later }];
         let note = Some("kept".to_owned());
-        KeyRecord { key, order: Some(4), leases, disabled_reason: Some(disabled_reason), note, added_at: None }
+        let disabled_reason = Some(disabled_reason);
+        KeyRecord { key, order: Some(4), leases, disabled_reason, note, added_at: None, from_file: true }
     }
 
     fn changed(change: KeyChange, mut record: KeyRecord) -> KeyRecord {
@@ -230,7 +245,7 @@ mod tests {
             let kept = matches!(reason, Operator | RemovedFromFile);
             assert_eq!((key.is_active, fresh.disabled_reason), (!kept, kept.then_some(reason)));
             assert_eq!((fresh.order, fresh.note.as_deref()), (Some(4), Some("kept")));
-            assert_eq!(key.last_used, Some(Timestamp::from_millis(500)));
+            assert_eq!((key.last_used, fresh.from_file), (Some(Timestamp::from_millis(500)), false));
         }
         let counted = KeyChange { secret: Secret::parse("sk-new").ok(), usage_count: Some(3), ..KeyChange::default() };
         assert_eq!(changed(counted, record(Rejected)).key.usage_count, UsageCount::Whole(3));
@@ -249,8 +264,10 @@ mod tests {
             let switched = |is_active| KeyChange { is_active: Some(is_active), ..KeyChange::default() };
             let on = changed(switched(true), record(reason));
             assert_eq!((on.key.is_active, on.disabled_reason), (true, None));
+            // The line of that one is gone: as the file's key it would be withdrawn again.
+            assert_eq!(on.from_file, reason != RemovedFromFile);
             let off = changed(switched(false), record(reason));
-            assert_eq!((off.key.is_active, off.disabled_reason), (false, Some(Operator)));
+            assert_eq!((off.key.is_active, off.disabled_reason, off.from_file), (false, Some(Operator), true));
         }
     }
 

@@ -28,6 +28,8 @@ pub struct KeyFile {
     pub invalid_lines: u64,
     /// Lines that hold a key again.
     pub repeated: u64,
+    /// The last line has no end: there may be more of it to come.
+    pub is_open: bool,
 }
 
 /// Why a file says nothing. What it said before stays.
@@ -87,9 +89,7 @@ fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        if !read_line(&mut text, &mut line)? {
-            break;
-        }
+        let Some(has_end) = read_line(&mut text, &mut line)? else { break };
         let unmarked = match line.strip_prefix(MARK) {
             Some(rest) if number == 1 => rest,
             _ => &line,
@@ -98,6 +98,7 @@ fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
         if trimmed.is_empty() {
             continue;
         }
+        file.is_open = !has_end;
         match std::str::from_utf8(trimmed).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse) {
             Ok(secret) if seen.insert(secret.fingerprint()) => file.secrets.push(secret),
             Ok(_) => file.repeated += 1,
@@ -112,9 +113,9 @@ fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
     Ok(file)
 }
 
-/// Reads the next line into `line`, without its end; of a long one no more than shows that it is no key. False = there
-/// is none.
-fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+/// Reads the next line into `line`, without its end; of a long one no more than shows that it is no key. Answers
+/// whether it has an end; None = there is no line.
+fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
     let mut some = false;
     loop {
         let piece = match text.fill_buf() {
@@ -122,7 +123,7 @@ fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
             other => other?,
         };
         if piece.is_empty() {
-            return Ok(some);
+            return Ok(some.then_some(false));
         }
         some = true;
         let end = piece.iter().position(|byte| *byte == b'\n');
@@ -139,7 +140,7 @@ fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
         let used = end.map_or(piece.len(), |end| end + 1);
         text.consume(used);
         if end.is_some() {
-            return Ok(true);
+            return Ok(Some(true));
         }
     }
 }
@@ -178,6 +179,13 @@ mod tests {
         assert_eq!(parsed(inside), (vec!["b".to_owned()], vec![1], 0));
         let (secrets, invalid, _) = parsed([0u8, 159, 146, 150, b'\n', 255, b'\n', b'k', b'\n']);
         assert_eq!((secrets, invalid), (vec!["k".to_owned()], vec![1, 2]));
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_told_apart() {
+        let is_open = |text: &str| parse(text.as_bytes()).expect("read").is_open;
+        assert_eq!(["a", "a\nb", "a\n b"].map(is_open), [true; 3]);
+        assert_eq!(["a\n", "a\r\n\n", "a\n  ", "", "b\n\t"].map(is_open), [false; 5]);
     }
 
     #[test]

@@ -16,6 +16,12 @@ pub enum InvalidState {
     /// It cannot be read.
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
+    /// It is no JSON: it was broken off, or is something else.
+    #[error("line {line}: it is no JSON such as {{\"plantid\": 3, \"healthid\": 0}}")]
+    Broken {
+        /// The line on which it ceases to be.
+        line: usize,
+    },
     /// It is no JSON object.
     #[error("it is no JSON object such as {{\"plantid\": 3, \"healthid\": 0}}")]
     NoObject,
@@ -48,7 +54,8 @@ impl ApiState {
         open(path, MAX_BYTES)?.take(MAX_BYTES).read_to_end(&mut text).map_err(Unreadable::from)?;
         match serde_json::from_slice(&text) {
             Ok(Value::Object(counters)) => Ok(Self(counters)),
-            _ => Err(InvalidState::NoObject),
+            Ok(_) => Err(InvalidState::NoObject),
+            Err(error) => Err(InvalidState::Broken { line: error.line() }),
         }
     }
 
@@ -99,6 +106,8 @@ mod tests {
         ] {
             assert_eq!(counter(text), expected, "{text}");
         }
+        std::fs::write(&path, "{\"plantid\":\n3,\n").expect("written");
+        assert!(matches!(ApiState::read(&path), Err(InvalidState::Broken { line: 3 })));
         std::fs::remove_file(&path).expect("removed");
         assert!(matches!(ApiState::read(&path), Err(InvalidState::Unreadable(Unreadable::Missing))));
         assert!(matches!(ApiState::read(folder.path()), Err(InvalidState::Unreadable(Unreadable::NoFile))));

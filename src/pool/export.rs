@@ -83,5 +83,6 @@ fn exported(record: KeyRecord, policy: &Policy) -> Option<NewKey> {
         disabled_reason: record.disabled_reason,
         note: record.note,
         added_at: record.added_at,
+        from_file: record.from_file,
     })
 }

@@ -3,6 +3,7 @@
 mod error;
 mod events;
 pub mod export;
+mod files;
 pub mod import;
 mod lend;
 mod outage;

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod mongodb;
 mod recorded;
+mod removed;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -142,6 +143,17 @@ pub struct AddedKeys {
     pub race_proof: bool,
 }
 
+/// What became of one key of a key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// A new key with this id.
+    New(KeyId),
+    /// The pool has it; from here on it is the file's, active again where it was withdrawn with its line.
+    Known,
+    /// An operator took it out of the pool: left out, although the file still has it.
+    Removed,
+}
+
 /// Which part of a pool's keys is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
@@ -262,8 +274,29 @@ pub trait Store: Send + Sync {
     /// Picks a usable key and counts up to `uses` uses of it, as many as are left. None = no key is usable.
     async fn take(&self, pool: &Policy, uses: u32) -> Result<Option<Taken>, StoreError>;
 
-    /// Adds keys, in this order.
+    /// Adds keys, in this order, also those that were removed before.
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError>;
+
+    /// Adds the keys of the pool's key file, in this order, and makes those that the pool has already the file's. One
+    /// that was withdrawn is active again. A count that is given is taken by a key that is new, or was never used and is
+    /// not the file's yet: repeated, it is not taken twice. Answers one verdict per key.
+    async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError>;
+
+    /// Disables those of these keys that are the file's and active, for their lines are gone. Answers how many.
+    async fn withdraw(&self, pool: &Policy, ids: &[KeyId]) -> Result<u64, StoreError>;
+
+    /// Takes a lock of this name for so long from now, or lets it last so long where this owner has it already.
+    /// False = another one has it, and it has not ended.
+    async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError>;
+
+    /// Ends the lock, where this owner has it.
+    async fn unlock(&self, name: &str, owner: &str) -> Result<(), StoreError>;
+
+    /// Whether it is recorded that the older server's state was taken over into this pool.
+    async fn state_taken_over(&self, pool: &Policy) -> Result<bool, StoreError>;
+
+    /// Records that it was.
+    async fn record_state_taken_over(&self, pool: &Policy) -> Result<(), StoreError>;
 
     /// Which of these keys the pool has already, by secret or id: one answer per key. Changes nothing.
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError>;
@@ -274,10 +307,12 @@ pub trait Store: Send + Sync {
     /// Reads one key with all that is stored of it; None = there is no such key.
     async fn show(&self, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError>;
 
-    /// Changes one key as an operator wants it.
+    /// Changes one key as an operator wants it. Where it was the file's and gets another secret, the file does not
+    /// bring the old one back.
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError>;
 
-    /// Takes a key out of the pool, its leases with it. False = there is no such key.
+    /// Takes a key out of the pool, its leases with it; where it was the file's, the file does not bring it back.
+    /// False = there is no such key.
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError>;
 
     /// Sets the counts of these keys to 0, whatever they were, and stamps them. Answers those that are there.

@@ -1,4 +1,5 @@
-//! A policy as it is recorded in a store, to be compared by the next instance that lends by it.
+//! What is recorded of a pool in a store: its policy, to be compared by the next instance that lends by it, and that an
+//! older server's state was taken over.
 
 use std::fmt;
 
@@ -6,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::timestamp::millis;
 use crate::domain::{Lapsed, Picks, Policy};
+
+/// The name under which it is recorded that the older server's state was taken over into this pool.
+pub(super) fn state_taken_over(pool: &Policy) -> String {
+    format!("state_taken_over:{}", pool.name)
+}
 
 /// What is kept of a policy, in the words in which it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -161,6 +161,7 @@ fn key(line: &[u8], pool: &PoolName) -> Result<Line, InvalidLine> {
         disabled_reason: reason.transpose()?,
         note: line.note,
         added_at: line.added_at,
+        from_file: false,
     })))
 }
 

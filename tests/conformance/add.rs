@@ -179,6 +179,7 @@ fn told(id: [u8; 12], text: &str) -> NewKey {
         disabled_reason: Some(DisabledReason::Exhausted),
         note: Some("$api_key".to_owned()),
         added_at: Some(Timestamp::from_millis(-7)),
+        from_file: true,
     }
 }
 
@@ -191,7 +192,7 @@ async fn a_key_comes_with_all_that_it_was_exported_with(t: &TestStore) {
         let last = t.now(&pool).await;
         let id = KeyId::from_bytes([9; 12]);
         assert_eq!(added.verdicts[0], Added::New(id));
-        let KeyRecord { key, leases, disabled_reason, note, added_at, .. } = t.record(&pool, id).await;
+        let KeyRecord { key, leases, disabled_reason, note, added_at, from_file, .. } = t.record(&pool, id).await;
         assert_eq!((key.id, key.secret.unwrap().expose(), key.usage_count), (id, "sk-told", UsageCount::Whole(3)));
         assert_eq!((key.last_used, key.is_active), (Some(Timestamp::from_millis(5)), false));
         assert_eq!(
@@ -199,7 +200,7 @@ async fn a_key_comes_with_all_that_it_was_exported_with(t: &TestStore) {
             (Some(Timestamp::from_millis(6)), Some(DisabledReason::Exhausted))
         );
         assert_eq!((note.as_deref(), added_at), (Some("$api_key"), Some(Timestamp::from_millis(-7))));
-        assert!(leases.is_empty());
+        assert!(leases.is_empty() && from_file);
         let fresh = t.record(&pool, new_id(&added.verdicts[1])).await;
         assert_between(first, fresh.added_at.expect("it was added now"), last);
         // More than a count can be is as much as it can be, and never invalid.
@@ -263,5 +264,6 @@ fn as_new(record: &KeyRecord) -> NewKey {
         disabled_reason: record.disabled_reason,
         note: record.note.clone(),
         added_at: record.added_at,
+        from_file: record.from_file,
     }
 }

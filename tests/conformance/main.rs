@@ -25,6 +25,7 @@ macro_rules! on_both_stores {
 }
 
 mod add;
+mod bring;
 mod change;
 mod exactness;
 mod examine;
@@ -35,6 +36,7 @@ mod idempotency;
 mod increment_usage;
 mod lease;
 mod list;
+mod lock;
 mod look_up;
 mod record_policy;
 mod remove;
@@ -42,6 +44,7 @@ mod renew;
 mod report;
 mod reset;
 mod show;
+mod state_taken_over;
 mod states;
 mod support;
 mod sweep;

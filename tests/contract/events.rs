@@ -18,6 +18,8 @@ const EVENTS: &[Row] = &[
     ("store_lost", &["tests/program/log.rs::an_embedded_store_that_another_program_holds_is_told_as_lost_and_back", "tests/store_away/mongodb.rs::a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing"]),
     ("store_back", &["tests/program/log.rs::an_embedded_store_that_another_program_holds_is_told_as_lost_and_back", "tests/store_away/mongodb.rs::a_way_to_the_store_that_fails_and_heals_loses_and_invents_nothing"]),
     ("import_done", &["tests/program/log.rs::an_import_is_told"]),
+    ("key_file_read", &["tests/key_files/program.rs::an_old_folder_is_taken_over"]),
+    ("state_taken_over", &["tests/key_files/program.rs::an_old_folder_is_taken_over", "tests/key_files/program.rs::two_programs_follow_the_same_files"]),
     ("admin", &["tests/program/log.rs::what_an_operator_does_is_told_in_the_log_file", "tests/program/serving.rs::the_log_tells_of_each_request"]),
 ];
 

@@ -8,6 +8,8 @@ use crate::{Row, holds};
 const FAULTS: &str = "tests/program/settings.rs::the_fault_of_each_setting_is_told_in_each_place_and_ends_with_64";
 const DEFAULTS: &str = "src/config/mod.rs::everything_has_a_default";
 const OLD: &str = "src/config/mod.rs::the_variables_of_the_old_servers_are_understood";
+const OLD_FILES: &str =
+    "src/config/mod.rs::the_files_of_the_older_server_are_the_named_ones_or_those_of_the_old_names_that_exist";
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
@@ -23,6 +25,9 @@ const TABLE: &[Row] = &[
     ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),
     ("KEYLEND_BODY_LIMIT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused"]),
     ("KEYLEND_CONFIG", &[FAULTS, "src/config/source.rs::the_file_is_the_named_one_else_keylend_toml_where_it_exists", "tests/program/settings.rs::pools_of_the_file_lend_by_their_own_policies"]),
+    ("PLANTID_FILE", &[OLD_FILES, "tests/key_files/program.rs::a_line_appended_is_lent_and_one_removed_is_not"]),
+    ("HEALTHID_FILE", &[OLD_FILES, "tests/program/check.rs::key_files_are_counted_and_told_of"]),
+    ("API_STATE_FILE", &[OLD_FILES, "tests/key_files/program.rs::an_old_folder_is_taken_over"]),
     ("LOG_FILE", &["tests/program/log.rs::a_log_file_that_cannot_be_opened_is_a_fault_of_its_setting", "tests/program/log.rs::a_moved_log_file_is_left_and_no_line_is_lost"]),
     ("KEYLEND_LOG_FORMAT", &[FAULTS, "tests/program/log.rs::the_start_and_the_end_are_told"]),
     ("RUST_LOG", &[FAULTS, DEFAULTS]),

@@ -9,8 +9,8 @@ use keylend::domain::{
 };
 use keylend::store::sqlite::SqliteStore;
 use keylend::store::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
-    Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
+    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use tokio::sync::{Notify, watch};
 
@@ -38,6 +38,7 @@ pub struct Faulty {
     asked: Notify,
     given_back: AtomicU64,
     looked_up: AtomicU64,
+    locks_asked: AtomicU64,
 }
 
 impl Faulty {
@@ -48,6 +49,7 @@ impl Faulty {
             asked: Notify::new(),
             given_back: AtomicU64::new(0),
             looked_up: AtomicU64::new(0),
+            locks_asked: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +83,12 @@ impl Faulty {
     #[allow(dead_code, reason = "for tests of the routes")]
     pub fn looked_up(&self) -> u64 {
         self.looked_up.load(Ordering::SeqCst)
+    }
+
+    /// How often a lock was asked for.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn locks_asked(&self) -> u64 {
+        self.locks_asked.load(Ordering::SeqCst)
     }
 
     async fn gate(&self) {
@@ -176,6 +184,37 @@ impl Store for Faulty {
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         self.gate().await;
         self.inner.add(pool, keys).await
+    }
+
+    async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
+        self.gate().await;
+        self.inner.bring(pool, keys).await
+    }
+
+    async fn withdraw(&self, pool: &Policy, ids: &[KeyId]) -> Result<u64, StoreError> {
+        self.gate().await;
+        self.inner.withdraw(pool, ids).await
+    }
+
+    async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
+        self.gate().await;
+        self.locks_asked.fetch_add(1, Ordering::SeqCst);
+        self.inner.lock(name, owner, lasts).await
+    }
+
+    async fn unlock(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        self.gate().await;
+        self.inner.unlock(name, owner).await
+    }
+
+    async fn state_taken_over(&self, pool: &Policy) -> Result<bool, StoreError> {
+        self.gate().await;
+        self.inner.state_taken_over(pool).await
+    }
+
+    async fn record_state_taken_over(&self, pool: &Policy) -> Result<(), StoreError> {
+        self.gate().await;
+        self.inner.record_state_taken_over(pool).await
     }
 
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {

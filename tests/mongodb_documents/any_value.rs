@@ -10,11 +10,11 @@ use futures_util::TryStreamExt;
 use keylend::domain::state::state;
 use keylend::domain::stats::{Gathering, Group};
 use keylend::domain::{
-    EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Policy,
-    Report, Rest, Secret, State, Timestamp, UsageCount,
+    DisabledReason, EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome,
+    Picks, Policy, Report, Rest, Secret, State, Timestamp, UsageCount,
 };
 use keylend::store::mongodb::MongoStore;
-use keylend::store::{Added, Changed, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
+use keylend::store::{Added, Brought, Changed, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
 use mongodb::error::ErrorKind;
 use mongodb::{Collection, Database};
 
@@ -51,8 +51,10 @@ every_value_in! {
     any_digest_of_a_lease_is_borne: LeastRecentlyUsed ["leases.0.idem"],
     any_resting_until_is_borne: LeastRecentlyUsed ["resting_until"],
     any_order_is_borne: InOrder ["order", "last_used"],
+    any_mark_of_a_file_is_borne: InOrder ["from_file"],
+    any_reason_is_borne: InOrder ["disabled_reason"],
     any_value_of_a_field_that_decides_nothing_is_borne:
-        LeastRecentlyUsed ["disabled_reason", "mark", "note", "added_at", "leases.0.by", "credits_left", "extra"],
+        LeastRecentlyUsed ["mark", "note", "added_at", "leases.0.by", "credits_left", "extra"],
 }
 
 /// A value of every BSON type, and the odd ones of those that keylend reads; None = the field is missing.
@@ -174,6 +176,7 @@ impl Planting {
         self.exactly_what_is_left_is_taken().await;
         self.what_can_be_counted_is_counted().await;
         self.keys_are_added_and_found().await;
+        self.a_file_brings_its_keys_and_withdraws_them().await;
         self.operators_change_only_what_they_mean().await;
         self.counts_are_reset().await;
         self.reading_changes_nothing().await;
@@ -437,6 +440,56 @@ impl Planting {
         self.assert_only(&changed, &["last_used"]);
     }
 
+    async fn a_file_brings_its_keys_and_withdraws_them(&self) {
+        let before = self.snapshot().await;
+        let records = self.records().await.value;
+        let lines: Vec<&KeyRecord> = records.iter().filter(|record| record.key.secret.is_some()).collect();
+        let line = |record: &&KeyRecord| NewKey {
+            // Of each other one with a count, which only a key that was never used may take.
+            usage_count: u64::from(record.key.id.bytes()[11] % 2) * 3,
+            ..NewKey::of_file(record.key.secret.clone().unwrap())
+        };
+        let lines_as_keys: Vec<NewKey> = lines.iter().map(line).collect();
+        let removed_from_file = Some(DisabledReason::RemovedFromFile);
+        for _ in 0..2 {
+            let brought = self.store.bring(&self.pool, &lines_as_keys).await.unwrap();
+            assert!(brought.iter().all(|brought| *brought == Brought::Known), "{:?}: {brought:?}", self.fields);
+        }
+        self.assert_only(
+            &self.changed_since(&before).await,
+            &["from_file", "is_active", "disabled_reason", "usage_count"],
+        );
+        for (record, new) in lines.iter().zip(&lines_as_keys) {
+            let mut expected = (*record).clone();
+            if expected.disabled_reason == removed_from_file {
+                (expected.key.is_active, expected.disabled_reason) = (true, None);
+            }
+            let never_used = expected.key.usage_count == UsageCount::Whole(0)
+                && expected.key.last_used.is_none()
+                && expected.key.open_leases == Some(0)
+                && !expected.from_file;
+            if never_used && new.usage_count > 0 {
+                // What is no date in last_used is a use that somebody stamped.
+                let after = self.store.show(&self.pool, record.key.id).await.unwrap().unwrap().value;
+                expected.key.usage_count = after.key.usage_count;
+            }
+            expected.from_file = true;
+            let after = self.store.show(&self.pool, record.key.id).await.unwrap().unwrap().value;
+            assert_eq!(format!("{after:?}"), format!("{expected:?}"), "{:?}", self.fields);
+        }
+        let before = self.snapshot().await;
+        let records = self.records().await.value;
+        let active: Vec<&KeyRecord> =
+            records.iter().filter(|record| record.key.is_active && record.from_file).collect();
+        let ids: Vec<KeyId> = records.iter().map(|record| record.key.id).collect();
+        assert_eq!(self.store.withdraw(&self.pool, &ids).await.unwrap(), active.len() as u64, "{:?}", self.fields);
+        let changed = self.changed_since(&before).await;
+        self.assert_only(&changed, &["is_active", "disabled_reason"]);
+        assert_eq!(changed.len(), active.len(), "{:?}", self.fields);
+        assert_eq!(self.store.withdraw(&self.pool, &ids).await.unwrap(), 0);
+        self.store.bring(&self.pool, &lines_as_keys).await.unwrap();
+    }
+
     async fn operators_change_only_what_they_mean(&self) {
         let note = Some(Some("$api_key".to_owned()));
         let changes = [
@@ -460,7 +513,7 @@ impl Planting {
             let secret = Secret::parse(&format!("sk-changed-{}", key.id)).ok();
             KeyChange { secret, ..KeyChange::default() }
         };
-        let all = ["api_key", "usage_count", "resting_until", "leases", "is_active", "disabled_reason"];
+        let all = ["api_key", "usage_count", "resting_until", "leases", "is_active", "disabled_reason", "from_file"];
         self.change_is_as_the_domain_says(afresh, &all).await;
         self.change_is_as_the_domain_says(afresh, &[]).await;
         // A count repairs an invalid one.

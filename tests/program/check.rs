@@ -47,8 +47,13 @@ fn an_old_folder_is_told_what_to_type_and_left_as_it_is() {
     std::fs::write(folder.path().join("keylend.toml"), "\nstore_timeout = '7s'\n").unwrap();
     let settings = [("KEYLEND_BODY_LIMIT", "1 MiB".to_owned())];
     let (code, plan, told) = check(&folder, &settings);
-    assert_eq!(code, Some(1));
-    assert_eq!(texts(&plan["next"]), ["keylend keys import --pool plantid plantid.txt", "keylend"]);
+    // Its key file is taken over by the start.
+    assert_eq!(code, Some(0));
+    assert_eq!(texts(&plan["next"]), ["keylend"]);
+    assert_eq!(
+        plan["key_files"][0],
+        json!({"pool": "plantid", "path": "plantid.txt", "keys": 1, "invalid": 0, "error": null})
+    );
     assert_eq!(plan["store"]["exists"], false);
     let from = |setting: &str| {
         let told = plan["settings"].as_array().unwrap().iter().find(|told| told["setting"] == setting).unwrap();
@@ -63,6 +68,21 @@ fn an_old_folder_is_told_what_to_type_and_left_as_it_is() {
     let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, [".env", "keylend.toml", "plantid.txt"]);
+}
+
+#[test]
+fn key_files_are_counted_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plantid.txt"), "hush-0123456789abcdef\n\nhush hush\nhush-2\nhush-2").unwrap();
+    let (code, plan, told) = check(&folder, &[("HEALTHID_FILE", "mine.txt".to_owned())]);
+    assert_eq!(code, Some(1), "{told}");
+    let file = |n: usize, fact: &str| plan["key_files"][n][fact].clone();
+    assert_eq!((file(0, "pool"), file(0, "keys"), file(0, "invalid")), (json!("plantid"), json!(2), json!(1)));
+    assert_eq!((file(1, "path"), file(1, "error")), (json!("mine.txt"), json!("there is no such file")));
+    let findings = texts(&plan["findings"]);
+    assert!(findings.iter().any(|finding| finding.contains("plantid.txt: 1 of its lines")), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.contains("mine.txt: there is no such file")), "{findings:?}");
+    assert!(told.contains("plantid.txt") && !told.contains("hush"), "{told}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod told;
 
 use clap::Args;
 
-use self::plan::{DatabaseReport, Plan, PoolReport, StoreReport};
+use self::plan::{DatabaseReport, KeyFileReport, Plan, PoolReport, StoreReport};
 use super::{Failure, output, store};
 use crate::config::{Settings, StoreSettings};
 use crate::pool::{Pool, PoolError, Pools};
@@ -31,6 +31,8 @@ pub(super) struct CheckArguments {
 
 pub(super) async fn run(settings: &Settings, arguments: &CheckArguments) -> Result<(), Failure> {
     let mut plan = Plan::new(settings);
+    let files = settings.key_files.keys.iter();
+    plan.key_files = files.map(|(pool, path)| KeyFileReport::read(pool, path)).collect();
     match &settings.store {
         StoreSettings::Sqlite { path } if is_new(path) => {
             plan.store = StoreReport::missing(format!("SQLite file {}", path.display()));

@@ -1,11 +1,13 @@
 //! The plan: what was found, what wants the operator, and the commands to type next.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::domain::{Policy, PoolStats, State};
+use crate::key_files;
 use crate::store::{DatabaseFound, Examination, InvalidKey};
 
 /// What `keylend check` found.
@@ -15,6 +17,7 @@ pub(super) struct Plan {
     pub(super) store: StoreReport,
     pub(super) databases: Vec<DatabaseReport>,
     pub(super) pools: Vec<PoolReport>,
+    pub(super) key_files: Vec<KeyFileReport>,
     /// What wants the operator, one sentence each.
     pub(super) findings: Vec<String>,
     /// The commands to type next.
@@ -65,6 +68,19 @@ pub(super) struct PoolReport {
     pub(super) missing_indexes: Vec<String>,
 }
 
+/// A key file, as a start of the server would take it over.
+#[derive(Serialize)]
+pub(super) struct KeyFileReport {
+    pub(super) pool: &'static str,
+    pub(super) path: String,
+    /// Keys in it, each once.
+    pub(super) keys: u64,
+    /// Lines that are no keys.
+    pub(super) invalid: u64,
+    /// Why it says nothing; null where it does.
+    pub(super) error: Option<String>,
+}
+
 #[derive(Serialize)]
 pub(super) struct InvalidKeyReport {
     pub(super) id: String,
@@ -82,6 +98,28 @@ impl StoreReport {
 
     pub(super) fn failed(name: String, error: String) -> Self {
         Self { name, exists: true, error: Some(error) }
+    }
+}
+
+impl KeyFileReport {
+    /// Reads it.
+    pub(super) fn read(pool: &'static str, path: &Path) -> Self {
+        let (keys, invalid, error) = match key_files::read::read(path) {
+            Ok(file) => (file.secrets.len() as u64, file.invalid_lines, None),
+            Err(error) => (0, 0, Some(error.to_string())),
+        };
+        Self { pool, path: path.display().to_string(), keys, invalid, error }
+    }
+
+    /// What wants the operator.
+    fn finding(&self) -> Option<String> {
+        let path = &self.path;
+        match (&self.error, self.keys, self.invalid) {
+            (Some(error), ..) => Some(format!("key file {path}: {error}: nothing of it is lent")),
+            (None, 0, _) => Some(format!("key file {path}: there is no key in it")),
+            (None, _, 0) => None,
+            (None, _, invalid) => Some(format!("key file {path}: {invalid} of its lines are no keys and are left out")),
+        }
     }
 }
 
@@ -167,6 +205,7 @@ impl Plan {
             store: StoreReport::missing(String::new()),
             databases: Vec::new(),
             pools: Vec::new(),
+            key_files: Vec::new(),
             findings: Vec::new(),
             next: Vec::new(),
             elsewhere: None,
@@ -175,6 +214,7 @@ impl Plan {
 
     /// Draws the conclusions. `has_file` tells whether there is a file of keys for a pool of this name.
     pub(super) fn conclude(&mut self, has_file: impl Fn(&str) -> bool) {
+        self.findings.extend(self.key_files.iter().filter_map(KeyFileReport::finding));
         if let Some(error) = &self.store.error {
             self.findings.push(format!("the store cannot be asked: {error}"));
             self.next.push("keylend check".to_owned());
@@ -191,10 +231,14 @@ impl Plan {
         for pool in self.pools.iter().filter(|pool| pool.duplicates > 0) {
             self.next.push(format!("keylend keys remove --pool {} ID", pool.name));
         }
-        for pool in self.pools.iter().filter(|pool| pool.documents == 0 && has_file(&pool.name)) {
+        let followed = |name: &str| self.key_files.iter().any(|file| file.pool == name);
+        let to_import = |pool: &&PoolReport| pool.documents == 0 && has_file(&pool.name) && !followed(&pool.name);
+        for pool in self.pools.iter().filter(to_import) {
             self.next.push(format!("keylend keys import --pool {0} {0}.txt", pool.name));
         }
-        if self.elsewhere.is_none() && self.pools.iter().all(|pool| pool.documents == 0) {
+        // The keys of a file come when the server starts.
+        let none_come = self.key_files.iter().all(|file| file.keys == 0);
+        if self.elsewhere.is_none() && none_come && self.pools.iter().all(|pool| pool.documents == 0) {
             self.findings.push("there are no keys yet".to_owned());
             if self.next.is_empty() {
                 self.next.push("keylend keys import FILE".to_owned());
@@ -214,6 +258,7 @@ mod tests {
             store: StoreReport::found("x".to_owned()),
             databases: Vec::new(),
             pools,
+            key_files: Vec::new(),
             findings: Vec::new(),
             next: Vec::new(),
             elsewhere: None,
@@ -258,6 +303,29 @@ mod tests {
         let mut plan = plan(vec![pool(|pool| pool.documents = 0)]);
         plan.conclude(|pool| pool == "stability");
         assert_eq!(plan.next, ["keylend keys import --pool stability stability.txt", "keylend"]);
+    }
+
+    #[test]
+    fn the_keys_of_a_file_come_by_themselves() {
+        let file = |keys, invalid, error: Option<&str>| {
+            let error = error.map(str::to_owned);
+            KeyFileReport { pool: "stability", path: "s.txt".to_owned(), keys, invalid, error }
+        };
+        for (file, finding, next) in [
+            (file(2, 0, None), None, vec!["keylend"]),
+            (file(2, 1, None), Some("1 of its lines are no keys"), vec!["keylend"]),
+            (file(0, 1, None), Some("there is no key in it"), vec!["keylend keys import FILE", "keylend"]),
+            (file(0, 0, Some("gone")), Some("s.txt: gone"), vec!["keylend keys import FILE", "keylend"]),
+        ] {
+            let mut plan = plan(vec![pool(|pool| pool.documents = 0)]);
+            plan.key_files.push(file);
+            plan.conclude(|_| true);
+            assert!(finding.is_none_or(|finding| plan.findings[0].contains(finding)), "{:?}", plan.findings);
+            assert_eq!(
+                (plan.findings.is_empty(), plan.next),
+                (finding.is_none(), next.iter().map(|next| (*next).to_owned()).collect())
+            );
+        }
     }
 
     #[test]

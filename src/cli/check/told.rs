@@ -33,6 +33,14 @@ pub(super) fn tell(plan: &Plan) -> Result<(), Failure> {
         heading("\nPools")?;
         tell_pools(&plan.pools)?;
     }
+    if !plan.key_files.is_empty() {
+        heading("\nKey files")?;
+        let rows = plan.key_files.iter().map(|file| {
+            let (keys, invalid) = (file.keys.to_string(), file.invalid.to_string());
+            vec![file.path.clone(), file.pool.to_owned(), keys, invalid]
+        });
+        output::print_table(&["FILE", "POOL", "KEYS", "INVALID LINES"], rows.collect())?;
+    }
     heading("\nFindings")?;
     if plan.findings.is_empty() {
         output::print("all is well")?;

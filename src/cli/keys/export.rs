@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::flask;
 use crate::cli::{Failure, output, store};
 use crate::config::{Fault, Settings};
 use crate::pool::export::{Export, Part};
@@ -14,7 +15,8 @@ use crate::wire::export::lines;
 
 pub(super) const EXAMPLES: &str = "Examples:
   keylend keys export stability.ndjson
-  keylend keys export --pool plantid - | age -r RECIPIENT > plantid.ndjson.age";
+  keylend keys export --pool plantid - | age -r RECIPIENT > plantid.ndjson.age
+  keylend keys export --flask /srv/flask           the older server takes over again";
 
 #[derive(Args)]
 pub(in crate::cli) struct ExportArguments {
@@ -23,9 +25,16 @@ pub(in crate::cli) struct ExportArguments {
     /// The pool
     #[arg(long, default_value = "stability")]
     pool: String,
+    /// Write plantid.txt, healthid.txt and api_state.json into this folder instead, as the older Flask server has them:
+    /// the keys that are neither spent nor disabled. Stop keylend before
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "pool"])]
+    flask: Option<PathBuf>,
 }
 
 pub(super) async fn run(settings: &Settings, arguments: ExportArguments) -> Result<(), Failure> {
+    if let Some(folder) = &arguments.flask {
+        return flask::run(settings, folder).await;
+    }
     if arguments.file.is_none() && io::stdout().is_terminal() {
         let advice = "name a file, or - for this terminal: the secrets are written out";
         return Err(Failure::Usage(vec![Fault::new("FILE", advice)]));

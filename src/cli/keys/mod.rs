@@ -4,6 +4,7 @@ mod add;
 mod change;
 mod export;
 mod find;
+mod flask;
 mod import;
 mod list;
 mod named;

@@ -6,7 +6,7 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
 use mongodb::options::ReturnDocument;
 
-use super::{AddedKeys, META, MongoStore, error, expression, filter, index, known};
+use super::{AddedKeys, META, MongoStore, error, expression, filter, index, known, removed};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::{Added, StoreError};
@@ -45,6 +45,8 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> R
             verdicts[*place] = Added::Known;
         }
     }
+    let added = keys.iter().zip(&verdicts).filter(|(_, verdict)| **verdict != Added::Known);
+    removed::forget(store, pool, added.map(|(key, _)| &key.secret)).await?;
     Ok(AddedKeys { verdicts, race_proof })
 }
 
@@ -63,6 +65,7 @@ fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) -> Doc
         ("disabled_reason", key.disabled_reason.map(|reason| reason.as_str().into())),
         ("note", key.note.as_deref().map(Bson::from)),
         ("order", order.map(Bson::Int64)),
+        ("from_file", key.from_file.then_some(Bson::Boolean(true))),
     ];
     document.extend(more.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
     document

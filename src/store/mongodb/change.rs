@@ -3,7 +3,7 @@
 use bson::{Bson, Document, bson, doc};
 
 use super::expression::{self, NOW};
-use super::{Changed, MongoStore, document, error, filter, index, show};
+use super::{Changed, MongoStore, document, error, filter, index, removed, show};
 use crate::domain::timestamp::millis;
 use crate::domain::{DisabledReason, KeyChange, KeyId, KeyRef, Policy, Rest, Secret};
 use crate::store::StoreError;
@@ -26,6 +26,9 @@ pub(super) async fn change(
         && has_twin(store, pool, id, secret).await?
     {
         return Ok(Changed::KnownSecret);
+    }
+    if let Some(secret) = &change.secret {
+        removed::remember(store, pool, id, Some(secret)).await?;
     }
     let its_id = doc! {"_id": filter::object_id(id)};
     let update = vec![doc! {"$set": fields(change)}];
@@ -87,6 +90,7 @@ fn afresh(change: &KeyChange) -> Document {
         "leases": NOTHING,
     };
     fields.extend(switch(change));
+    fields.insert("from_file", NOTHING);
     if change.is_active.is_none() {
         let reasons = DisabledReason::ALL.into_iter().filter(|reason| reason.is_of_report());
         let reasons: Vec<Bson> = reasons.map(|reason| reason.as_str().into()).collect();
@@ -100,7 +104,11 @@ fn afresh(change: &KeyChange) -> Document {
 fn switch(change: &KeyChange) -> Document {
     match change.is_active {
         None => doc! {},
-        Some(true) => doc! {"is_active": true, "disabled_reason": NOTHING},
+        Some(true) => doc! {
+            "is_active": true,
+            "disabled_reason": NOTHING,
+            "from_file": {"$cond": [expression::is_withdrawn(), NOTHING, "$from_file"]},
+        },
         Some(false) => doc! {"is_active": false, "disabled_reason": DisabledReason::Operator.as_str()},
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn record_projection() -> Document {
         "disabled_reason": {"$cond": [{"$in": ["$disabled_reason", &words[..]]}, "$disabled_reason", Bson::Null]},
         "note": typed("$note", "string"),
         "added_at": typed("$added_at", "date"),
+        "from_file": expression::is_from_file(),
     });
     fields
 }
@@ -93,6 +94,7 @@ pub(super) fn record(document: &Document) -> Option<KeyRecord> {
         disabled_reason: document.get_str("disabled_reason").ok().and_then(DisabledReason::of_word),
         note: document.get_str("note").ok().map(str::to_owned),
         added_at: instant(document.get("added_at")),
+        from_file: document.get_bool("from_file").unwrap_or(false),
     })
 }
 

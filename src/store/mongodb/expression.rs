@@ -10,7 +10,7 @@ use bson::{Bson, Document, bson, doc};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::pool::COOL_DOWN;
 use crate::domain::timestamp::millis;
-use crate::domain::{Lapsed, State, Timestamp};
+use crate::domain::{DisabledReason, Lapsed, State, Timestamp};
 
 /// The server's clock, frozen when a command starts.
 pub(super) const NOW: &str = "$$NOW";
@@ -141,6 +141,16 @@ pub(super) fn state(uses_per_key: u32, now: impl Into<Bson>) -> Document {
         ],
         "default": State::Usable.as_str(),
     }}
+}
+
+/// Whether the pool's key file has brought the key.
+pub(super) fn is_from_file() -> Document {
+    doc! {"$eq": ["$from_file", true]}
+}
+
+/// Whether the key was disabled because its line went from the key file.
+pub(super) fn is_withdrawn() -> Document {
+    doc! {"$eq": ["$disabled_reason", DisabledReason::RemovedFromFile.as_str()]}
 }
 
 /// Whether there is nothing in this field.

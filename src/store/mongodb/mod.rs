@@ -5,6 +5,7 @@
 //! field, it is judged, never an error. Text from outside enters a pipeline as a literal only.
 
 mod add;
+mod bring;
 mod change;
 mod connect;
 mod databases;
@@ -20,14 +21,17 @@ mod index;
 mod known;
 mod lease;
 mod list;
+mod lock;
 mod look_up;
 mod policy;
 mod remove;
+mod removed;
 mod renew;
 mod report;
 mod reset;
 mod settle;
 mod show;
+mod state_taken_over;
 mod stats;
 mod sweep;
 mod take;
@@ -40,8 +44,8 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
 
 use super::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
-    Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
+    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
     EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
@@ -80,6 +84,11 @@ impl MongoStore {
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
     fn keys(&self, pool: &Policy) -> Collection<RawDocumentBuf> {
         self.database.collection(&pool.collection)
+    }
+
+    /// What is not about one key.
+    fn meta(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection(META)
     }
 
     /// The server's clock. For what cannot use `$$NOW` itself.
@@ -180,6 +189,30 @@ impl Store for MongoStore {
 
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         add::add(self, pool, keys).await
+    }
+
+    async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
+        bring::bring(self, pool, keys).await
+    }
+
+    async fn withdraw(&self, pool: &Policy, ids: &[KeyId]) -> Result<u64, StoreError> {
+        bring::withdraw(self, pool, ids).await
+    }
+
+    async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
+        lock::lock(self, name, owner, lasts).await
+    }
+
+    async fn unlock(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        lock::unlock(self, name, owner).await
+    }
+
+    async fn state_taken_over(&self, pool: &Policy) -> Result<bool, StoreError> {
+        state_taken_over::is_recorded(self, pool).await
+    }
+
+    async fn record_state_taken_over(&self, pool: &Policy) -> Result<(), StoreError> {
+        state_taken_over::record(self, pool).await
     }
 
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {

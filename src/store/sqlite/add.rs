@@ -3,7 +3,7 @@
 use bson::oid::ObjectId;
 use rusqlite::params;
 
-use super::{AddedKeys, Step};
+use super::{AddedKeys, Step, removed};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{DisabledReason, KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::Added;
@@ -15,8 +15,8 @@ pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::
     };
     let mut insert = step.tx.prepare_cached(&format!(
         "INSERT INTO \"{}\" (id, api_key, usage_count, last_used, is_active, resting_until, disabled_reason, note,
-             added_at, \"order\")
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+             added_at, \"order\", from_file)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         pool.collection
     ))?;
     let verdicts: rusqlite::Result<Vec<Added>> = keys
@@ -35,8 +35,13 @@ pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::
                 key.note,
                 key.added_at.unwrap_or(step.now).as_millis(),
                 first.map(|first| first + place),
+                key.from_file,
             ])?;
-            Ok(if made > 0 { Added::New(id) } else { Added::Known })
+            if made == 0 {
+                return Ok(Added::Known);
+            }
+            removed::forget(step, pool, &key.secret)?;
+            Ok(Added::New(id))
         })
         .collect();
     Ok(AddedKeys { verdicts: verdicts?, race_proof: true })

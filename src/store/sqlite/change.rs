@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Changed, Step, remove, show::show};
+use super::{Changed, Step, remove, removed, show::show};
 use crate::domain::{DisabledReason, KeyChange, KeyId, Policy, Secret, Timestamp};
 
 pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChange) -> rusqlite::Result<Changed> {
@@ -12,15 +12,19 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
     {
         return Ok(Changed::KnownSecret);
     }
+    let before = seen.value.clone();
     change.apply(&mut seen.value, step.now);
     let record = &seen.value;
+    if change.secret.is_some() && before.from_file && !record.from_file {
+        removed::remember(step, pool, &before)?;
+    }
     if record.leases.is_empty() {
         remove::leases(step, pool, id)?;
     }
     step.tx
         .prepare_cached(&format!(
             "UPDATE \"{}\" SET api_key = coalesce(?2, api_key), usage_count = coalesce(?3, usage_count),
-                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7
+                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7, from_file = ?8
              WHERE id = ?1",
             pool.collection
         ))?
@@ -32,6 +36,7 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
             record.key.resting_until.map(Timestamp::as_millis),
             record.disabled_reason.map(DisabledReason::as_str),
             record.note,
+            record.from_file,
         ])?;
     Ok(Changed::Changed(Box::new(seen)))
 }

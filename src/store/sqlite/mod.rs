@@ -4,6 +4,7 @@
 //! machine can share the file and stay exact. Nothing is cached that another process could make wrong.
 
 mod add;
+mod bring;
 mod busy;
 mod change;
 mod examine;
@@ -12,16 +13,19 @@ mod increment_usage;
 mod known;
 mod lease;
 mod list;
+mod lock;
 mod look_up;
 mod pick;
 mod policy;
 mod remove;
+mod removed;
 mod report;
 mod reset;
 mod row;
 mod schema;
 mod settle;
 mod show;
+mod state_taken_over;
 mod stats;
 mod sweep;
 mod take;
@@ -36,8 +40,8 @@ use rusqlite::Transaction;
 use self::schema::OpenError;
 use self::worker::Worker;
 use super::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page,
-    Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
+    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
     EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
@@ -177,6 +181,36 @@ impl Store for SqliteStore {
     async fn add(&self, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
         let (pool, keys) = (pool.clone(), keys.to_vec());
         self.write(move |step| add::add(step, &pool, &keys)).await
+    }
+
+    async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
+        let (pool, keys) = (pool.clone(), keys.to_vec());
+        self.write(move |step| bring::bring(step, &pool, &keys)).await
+    }
+
+    async fn withdraw(&self, pool: &Policy, ids: &[KeyId]) -> Result<u64, StoreError> {
+        let (pool, ids) = (pool.clone(), ids.to_vec());
+        self.write(move |step| bring::withdraw(step, &pool, &ids)).await
+    }
+
+    async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.write(move |step| lock::lock(step, &name, &owner, lasts)).await
+    }
+
+    async fn unlock(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.write(move |step| lock::unlock(step, &name, &owner)).await
+    }
+
+    async fn state_taken_over(&self, pool: &Policy) -> Result<bool, StoreError> {
+        let pool = pool.clone();
+        self.read(move |step| state_taken_over::is_recorded(step, &pool)).await
+    }
+
+    async fn record_state_taken_over(&self, pool: &Policy) -> Result<(), StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| state_taken_over::record(step, &pool)).await
     }
 
     async fn known(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<bool>, StoreError> {

@@ -1,9 +1,13 @@
 //! remove: take a key out of the pool, its leases with it.
 
-use super::Step;
+use super::{Step, removed, show::show};
 use crate::domain::{KeyId, Policy};
 
 pub(super) fn remove(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<bool> {
+    let Some(seen) = show(step, pool, id)? else { return Ok(false) };
+    if seen.value.from_file {
+        removed::remember(step, pool, &seen.value)?;
+    }
     leases(step, pool, id)?;
     let removed = step
         .tx

@@ -17,7 +17,7 @@ pub(super) fn key_columns(pool: &Policy) -> String {
 
 /// The columns that [`record`] reads, of the pool's table as `k`.
 pub(super) fn record_columns(pool: &Policy) -> String {
-    format!("{}, k.\"order\", k.disabled_reason, k.note, k.added_at", key_columns(pool))
+    format!("{}, k.\"order\", k.disabled_reason, k.note, k.added_at, k.from_file", key_columns(pool))
 }
 
 /// The open leases of the key `k`. A key that was brought from another pool has its id there too. The plus keeps
@@ -35,6 +35,7 @@ pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite:
         disabled_reason: row.get_ref(9)?.as_str_or_null()?.and_then(DisabledReason::of_word),
         note: row.get(10)?,
         added_at: instant(row, 11)?,
+        from_file: row.get(12)?,
     };
     if record.key.open_leases.is_some_and(|open| open > 0) {
         let mut leases = step.tx.prepare_cached(

@@ -164,7 +164,8 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
             disabled_reason TEXT,
             "order" INTEGER,
             note TEXT,
-            added_at INTEGER
+            added_at INTEGER,
+            from_file INTEGER NOT NULL DEFAULT 0 CHECK (from_file IN (0, 1))
         ) STRICT;
         "#
     ))?;

@@ -1,0 +1,64 @@
+//! What a pool does for its key file.
+
+use std::time::Duration;
+
+use super::{Pool, PoolError};
+use crate::domain::{KeyId, NewKey};
+use crate::store::Brought;
+
+impl Pool {
+    /// Adds the keys of the pool's key file in this order, and makes those that it has already the file's; one verdict
+    /// per key.
+    ///
+    /// # Errors
+    /// Where the store does not answer: some may have been added. The same ones can be brought again.
+    pub async fn bring(&self, keys: &[NewKey]) -> Result<Vec<Brought>, PoolError> {
+        let brought = self.within_limit(self.store().bring(self.policy(), keys)).await?;
+        self.0.line.freed();
+        Ok(brought)
+    }
+
+    /// Disables those of these keys that are the file's and active. Answers how many.
+    ///
+    /// # Errors
+    /// Where the store does not answer: it can be repeated.
+    pub async fn withdraw(&self, ids: &[KeyId]) -> Result<u64, PoolError> {
+        self.within_limit(self.store().withdraw(self.policy(), ids)).await
+    }
+
+    /// Lets this owner alone bring and withdraw, for so long from now. False = another one may.
+    ///
+    /// # Errors
+    /// Where the store does not answer: it can be repeated.
+    pub async fn lock_file(&self, owner: &str, lasts: Duration) -> Result<bool, PoolError> {
+        self.within_limit(self.store().lock(&self.file_lock(), owner, lasts)).await
+    }
+
+    /// Lets others do so, where this owner has the lock.
+    ///
+    /// # Errors
+    /// Where the store does not answer: the lock ends by itself.
+    pub async fn unlock_file(&self, owner: &str) -> Result<(), PoolError> {
+        self.within_limit(self.store().unlock(&self.file_lock(), owner)).await
+    }
+
+    fn file_lock(&self) -> String {
+        format!("files:{}", self.policy().name)
+    }
+
+    /// Whether the older server's state was taken over.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn state_taken_over(&self) -> Result<bool, PoolError> {
+        self.within_limit(self.store().state_taken_over(self.policy())).await
+    }
+
+    /// Records that it was, for good.
+    ///
+    /// # Errors
+    /// Where the store does not answer: it can be repeated.
+    pub async fn record_state_taken_over(&self) -> Result<(), PoolError> {
+        self.within_limit(self.store().record_state_taken_over(self.policy())).await
+    }
+}
