@@ -86,7 +86,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     };
     tokio::select! {
         () = ended => {
-            tracing::info!(event = "stopped", "stopped");
+            tracing::info!(event = "stopped", "stopped: all that was answered is stored");
             Ok(())
         }
         signal = signals.stop(hung_up) => {

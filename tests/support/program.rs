@@ -51,17 +51,24 @@ impl Program {
         Self::start_logging_to(command, "started", Some(file.to_owned()))
     }
 
+    /// The same for one that serves where its settings say.
+    #[allow(dead_code, reason = "not every test names an address")]
+    pub fn serve_as_it_is(command: Command, file: &Path) -> Self {
+        Self::spawn(command, "started", Some(file.to_owned()))
+    }
+
     /// Starts it on a free port and waits until its log tells this event, with the address.
     pub fn start(command: Command, event: &str) -> Self {
         Self::start_logging_to(command, event, None)
     }
 
     fn start_logging_to(mut command: Command, event: &str, file: Option<PathBuf>) -> Self {
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        Self::spawn(command, event, file)
+    }
+
+    fn spawn(mut command: Command, event: &str, file: Option<PathBuf>) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
