@@ -208,8 +208,13 @@ async fn the_same_secret_again_leaves_the_file_as_it_was(t: &TestStore) {
     let pool = t.pool(in_order(4), &[]).await;
     let id = t.bring_new(&pool, "sk-a").await;
     let same = KeyChange { secret: Some(secret("sk-a")), ..switched(true) };
-    assert_eq!(told(&t.change(&pool, id, same).await), (true, None, true));
+    assert_eq!(told(&t.change(&pool, id, same.clone()).await), (true, None, true));
     assert_eq!(t.bring(&pool, &["sk-a"]).await, [Brought::Known]);
+    // Nor does it keep the key away that leaves the file for another reason.
+    t.withdraw(&pool, id).await;
+    assert_eq!(told(&t.change(&pool, id, same).await), (true, None, false));
+    assert!(t.store.remove(&pool, id).await.unwrap());
+    t.bring_new(&pool, "sk-a").await;
 }
 
 async fn a_key_removed_from_one_pool_is_brought_into_another(t: &TestStore) {
