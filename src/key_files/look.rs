@@ -272,7 +272,9 @@ impl Looker {
         let mut changes = Changes::default();
         self.state_taken_over = self.state_taken_over || self.pool().state_taken_over().await?;
         let mut count = if first_ever && !self.state_taken_over { self.read_state().await } else { None };
-        for batch in new.chunks(BATCH) {
+        // The key that gets the count comes alone: in no store are others there before it has it.
+        let (first, others) = new.split_at(usize::from(count.is_some()).min(new.len()));
+        for batch in first.chunks(1).chain(others.chunks(BATCH)) {
             if !self.renew_lock().await? {
                 return Ok(None);
             }

@@ -30,6 +30,8 @@ pub enum Stall {
     LookUps,
     /// Whoever looks a key up panics.
     Panic,
+    /// Several keys that are brought at once come without the first, and the answer is lost.
+    BreaksOff,
 }
 
 pub struct Faulty {
@@ -188,6 +190,10 @@ impl Store for Faulty {
 
     async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
         self.gate().await;
+        if *self.stall.borrow() == Stall::BreaksOff && keys.len() > 1 {
+            self.inner.bring(pool, &keys[1..]).await?;
+            return Err(StoreError::Unresolved("the answer was lost".into()));
+        }
         self.inner.bring(pool, keys).await
     }
 
