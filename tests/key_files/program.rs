@@ -1,9 +1,11 @@
 //! Key files as a user of the program meets them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::folder::until;
+use crate::folder::{policy, until};
 use crate::place::Place;
 use crate::program_under_test::{Program, keylend, output, tells};
 
@@ -12,6 +14,7 @@ on_both_stores!(
     a_line_appended_is_lent_and_one_removed_is_not,
     what_is_wrong_is_told_once_with_its_file_and_line,
     two_programs_follow_the_same_files,
+    one_that_is_stopped_before_its_first_look_does_not_say_that_it_serves,
 );
 
 /// The secret that `find_usable_key` answers; None where the pool has none.
@@ -137,4 +140,21 @@ async fn two_programs_follow_the_same_files(place: Place) {
     for program in programs {
         assert!(program.terminate().0.success());
     }
+}
+
+async fn one_that_is_stopped_before_its_first_look_does_not_say_that_it_serves(place: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, "plantid.txt", "plant-1\nno key\n");
+    // Another instance has the file.
+    let store = place.store().await;
+    store.prepare(&policy()).await.unwrap();
+    assert!(store.lock("files:plantid", "other", Duration::from_secs(300)).await.unwrap());
+    let mut program = Program::start(keylend(&folder, &json_log(place.settings()), &[]), "settings_read");
+    program.wait_for(|log| log.contains("line 2").then_some(()));
+    let (status, log) = program.terminate();
+    assert!(status.success() && tells_any(&log, "stopped") && !tells_any(&log, "started"), "{log}");
+}
+
+fn tells_any(log: &str, event: &str) -> bool {
+    log.lines().any(|line| tells(line, event))
 }
