@@ -26,9 +26,6 @@ const COMPARING: u32 = 20;
 /// How many keys go to the store in one step.
 const BATCH: usize = 1000;
 
-/// How long an instance that dies keeps the others from the file.
-const LOCK: Duration = Duration::from_secs(30);
-
 /// Whoever writes a line without its end is given so long to write the rest, and so often.
 const REST_OF_LINE: (Duration, u32) = (Duration::from_millis(300), 3);
 
@@ -259,7 +256,7 @@ impl Looker {
     async fn renew_lock(&mut self) -> Result<bool, PoolError> {
         // Also where the answer is lost it may be ours.
         self.has_lock = true;
-        self.has_lock = self.followed.pool.lock_file(&self.owner, LOCK).await?;
+        self.has_lock = self.followed.pool.lock_file(&self.owner).await?;
         Ok(self.has_lock)
     }
 

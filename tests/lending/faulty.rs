@@ -41,6 +41,7 @@ pub struct Faulty {
     given_back: AtomicU64,
     looked_up: AtomicU64,
     locks_asked: AtomicU64,
+    last_lock: watch::Sender<Duration>,
 }
 
 impl Faulty {
@@ -52,6 +53,7 @@ impl Faulty {
             given_back: AtomicU64::new(0),
             looked_up: AtomicU64::new(0),
             locks_asked: AtomicU64::new(0),
+            last_lock: watch::Sender::default(),
         }
     }
 
@@ -91,6 +93,12 @@ impl Faulty {
     #[allow(dead_code, reason = "for tests of key files")]
     pub fn locks_asked(&self) -> u64 {
         self.locks_asked.load(Ordering::SeqCst)
+    }
+
+    /// How long the last one was to last.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn last_lock(&self) -> Duration {
+        *self.last_lock.borrow()
     }
 
     async fn gate(&self) {
@@ -205,6 +213,7 @@ impl Store for Faulty {
     async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
         self.gate().await;
         self.locks_asked.fetch_add(1, Ordering::SeqCst);
+        self.last_lock.send_replace(lasts);
         self.inner.lock(name, owner, lasts).await
     }
 
