@@ -13,7 +13,7 @@ use super::gone::Gone;
 use super::read::{KeyFile, Unreadable, read};
 use super::stamp::Stamp;
 use super::state::{ApiState, Counter};
-use crate::domain::{DisabledReason, KeyId, NewKey, Secret};
+use crate::domain::{DisabledReason, KeyId, KeyRef, NewKey, Secret};
 use crate::pool::{Pool, PoolError};
 use crate::store::{Brought, Page};
 
@@ -285,10 +285,10 @@ impl Looker {
             self.lines.extend(batch.iter().map(|(line, _)| *line));
             changes.added += brought.iter().filter(|brought| matches!(brought, Brought::New(_))).count() as u64;
             changes.kept_away += brought.iter().filter(|brought| **brought == Brought::Removed).count() as u64;
-            self.record_state_taken_over().await?;
-            if let Some(count) = taken_over {
-                self.tell_taken_over(count);
+            if let (Some(count), Some(first)) = (taken_over, keys.first()) {
+                self.tell_taken_over(&first.secret, count).await?;
             }
+            self.record_state_taken_over().await?;
         }
         self.record_state_taken_over().await?;
         for batch in withdraw.chunks(BATCH) {
@@ -363,16 +363,30 @@ impl Looker {
             removed = changes.removed,
             "the key file was read"
         );
+        if changes.kept_away > 0 {
+            let (pool, path, lines) = (&self.pool().policy().name, self.path().display(), changes.kept_away);
+            let advice = "are left out, for an operator removed their keys: who adds them by hand has them back";
+            tracing::warn!(%pool, %path, "the key file: {lines} of its lines {advice}");
+        }
     }
 
-    fn tell_taken_over(&self, usage_count: u64) {
-        tracing::info!(
-            event = "state_taken_over",
-            pool = %self.pool().policy().name,
-            path = self.followed.state.as_ref().map(|path| tracing::field::display(path.display())),
-            usage_count,
-            "the first key of the file goes on with the older server's uses"
-        );
+    /// Tells what became of the count: a key that was used before, or that an operator removed, does not get it.
+    async fn tell_taken_over(&self, first: &Secret, usage_count: u64) -> Result<(), PoolError> {
+        let pool = &self.pool().policy().name;
+        let path = self.followed.state.as_ref().map(|path| tracing::field::display(path.display()));
+        let has_it = match self.pool().look_up(&KeyRef::Secret(first.clone())).await {
+            Ok(key) => key.value.usage_count.whole().is_some_and(|count| count >= usage_count),
+            Err(PoolError::UnknownKey) => false,
+            Err(error) => return Err(error),
+        };
+        if has_it {
+            let message = "the first key of the file goes on with the older server's uses";
+            tracing::info!(event = "state_taken_over", %pool, path, usage_count, "{message}");
+        } else {
+            let message = "the state file: its counter is not taken, the first key was used before or is removed";
+            tracing::warn!(%pool, path, usage_count, "{message}");
+        }
+        Ok(())
     }
 }
 
