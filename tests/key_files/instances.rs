@@ -93,6 +93,8 @@ async fn nothing_is_changed_while_another_instance_has_the_file() {
     let instance = Instance::starting(Arc::clone(&store) as Arc<dyn Store>, &folder).await;
     until("it was asked again", async || store.locks_asked() > 2).await;
     assert_eq!(all(store.inner()).await.len(), 0);
+    // Nor is the pool gone through again before that one has ended.
+    assert_eq!(store.lists_asked(), 1);
     store.inner().unlock("files:plantid", "other").await.unwrap();
     instance.until_active(&["sk-a"]).await;
     instance.stop().await;

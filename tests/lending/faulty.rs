@@ -42,6 +42,7 @@ pub struct Faulty {
     looked_up: AtomicU64,
     locks_asked: AtomicU64,
     last_lock: watch::Sender<Duration>,
+    lists_asked: AtomicU64,
 }
 
 impl Faulty {
@@ -54,6 +55,7 @@ impl Faulty {
             looked_up: AtomicU64::new(0),
             locks_asked: AtomicU64::new(0),
             last_lock: watch::Sender::default(),
+            lists_asked: AtomicU64::new(0),
         }
     }
 
@@ -93,6 +95,12 @@ impl Faulty {
     #[allow(dead_code, reason = "for tests of key files")]
     pub fn locks_asked(&self) -> u64 {
         self.locks_asked.load(Ordering::SeqCst)
+    }
+
+    /// How often a part of a pool was asked for.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn lists_asked(&self) -> u64 {
+        self.lists_asked.load(Ordering::SeqCst)
     }
 
     /// How long the last one was to last.
@@ -239,6 +247,7 @@ impl Store for Faulty {
 
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         self.gate().await;
+        self.lists_asked.fetch_add(1, Ordering::SeqCst);
         self.inner.list(pool, page).await
     }
 
