@@ -12,7 +12,7 @@ use serenity::all::{ClientBuilder, GatewayError, GatewayIntents, ShardId};
 use serenity::gateway::{ConnectionStage, ShardManager};
 use serenity::http::Http;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Handler;
@@ -22,12 +22,9 @@ use crate::rest::{Rest, RestError};
 const INTENTS: GatewayIntents =
     GatewayIntents::GUILDS.union(GatewayIntents::GUILD_MESSAGES).union(GatewayIntents::MESSAGE_CONTENT);
 
-/// How long the gateway has for a goodbye.
-const GOODBYE: Duration = Duration::from_secs(3);
-
 /// How often the connection is looked at, and how long the first one may take before it is told of as missing.
 const LOOK: Duration = Duration::from_millis(500);
-const FIRST: Duration = Duration::from_secs(15);
+const FIRST: Duration = Duration::from_secs(10);
 
 /// The bot's place on Discord.
 pub(crate) struct Gateway {
@@ -61,8 +58,8 @@ impl Gateway {
             () = watch(&manager, &self.connected) => {}
             () = stop.cancelled() => {}
         }
-        // Where there is no connection, it waits for one.
-        let _ = timeout(GOODBYE, manager.shutdown_all()).await;
+        // Where there is no connection, this waits for one: whoever told the bot to stop has a limit.
+        manager.shutdown_all().await;
         Ok(())
     }
 }

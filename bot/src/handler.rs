@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keylend::back_off::BackOff;
 use serenity::all::{ApplicationId, Context, EventHandler, Interaction, Message, RatelimitInfo, Ready, ResumedEvent};
 use serenity::async_trait;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -44,6 +44,15 @@ impl Handler {
     ) -> Self {
         let (presence, is_registered, room) = (Mutex::default(), AtomicBool::new(false), Semaphore::new(AT_ONCE));
         Self { rest, stats, prefix, watched, known, presence, is_registered, room }
+    }
+
+    /// A place among those who are answered; None = there are too many.
+    fn place(&self) -> Option<SemaphorePermit<'_>> {
+        let place = self.room.try_acquire().ok();
+        if place.is_none() {
+            tracing::debug!("too many ask at once: one is not answered");
+        }
+        place
     }
 
     /// Sets the commands, once; as often as it takes, unless Discord does not want them.
@@ -100,7 +109,7 @@ impl EventHandler for Handler {
         if message.author.bot || !commands::is_asked(&message.content, &self.prefix) {
             return;
         }
-        let Ok(_room) = self.room.try_acquire() else { return };
+        let Some(_place) = self.place() else { return };
         if let Err(error) = commands::answer_message(&self.rest, &self.stats, &message).await {
             tell_unanswered(&error, message.channel_id.get());
         }
@@ -111,7 +120,7 @@ impl EventHandler for Handler {
         if command.data.name != texts::COMMAND {
             return;
         }
-        let Ok(_room) = self.room.try_acquire() else { return };
+        let Some(_place) = self.place() else { return };
         if let Err(error) = commands::answer_command(&self.rest, &self.stats, &command).await {
             tell_unanswered(&error, command.channel_id.get());
         }

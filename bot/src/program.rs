@@ -26,7 +26,7 @@ use crate::state_file::StateFile;
 use crate::stats::Stats;
 
 /// How long all that goes on has to end once the bot is to stop.
-const ENDING: Duration = Duration::from_secs(4);
+const ENDING: Duration = Duration::from_secs(3);
 
 /// serenity's lines hold what people write, and tokens of commands. What there is to know of them the bot says itself.
 /// `RUST_LOG=serenity=debug` is for tests.
@@ -101,7 +101,7 @@ async fn bot(settings: BotSettings, log: &Log) -> Result<(), Failure> {
     tell_start(&settings);
     let handler = Handler::new(Arc::clone(&rest), Arc::clone(&stats), settings.command_prefix, watched, known.clone());
     let looks = Looks { stats, every: settings.refresh_interval, presence, found, announcer };
-    let looks = tokio::spawn(looks.look_until(known, stop.clone()));
+    let mut looks = tokio::spawn(looks.look_until(known, stop.clone()));
     let http = rest::http(token, base).map_err(tls)?;
     let mut gateway = tokio::spawn(Gateway { rest, http, handler, connected }.stay_until(stop.clone()));
     let reopen = || {
@@ -110,7 +110,8 @@ async fn bot(settings: BotSettings, log: &Log) -> Result<(), Failure> {
         }
     };
     tokio::select! {
-        ended = &mut gateway => ended.unwrap_or_else(|error| Err(Failure::Failed(error.to_string()))),
+        ended = &mut gateway => ended.unwrap_or_else(|_| Err(Failure::Failed("a fault of the bot's own".to_owned()))),
+        _ = &mut looks => Err(Failure::Failed("a fault of the bot's own: it looks no more".to_owned())),
         signal = signals.stop(reopen) => {
             tracing::info!(event = "stopping", signal, "says goodbye to Discord");
             stop.cancel();

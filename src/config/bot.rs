@@ -93,7 +93,8 @@ impl BotSettings {
         let mut reader = Reader { source: &source, faults, told: Vec::new() };
         let stats_api = reader.address("STATS_API").unwrap_or_else(|| STATS_API.to_owned());
         let stats_token = reader.stats_token();
-        let discord_token = reader.discord_token();
+        let discord_api_base = reader.address("DISCORD_API_BASE");
+        let discord_token = reader.discord_token(discord_api_base.is_some());
         let settings = Self {
             stats_api,
             stats_token,
@@ -103,7 +104,7 @@ impl BotSettings {
             alert_channel: reader.alert_channel(),
             alert_low: reader.alert_low(),
             state_file: reader.state_file(),
-            discord_api_base: reader.address("DISCORD_API_BASE"),
+            discord_api_base,
             listen: reader.bot_listen(),
             log: reader.log(),
         };
@@ -125,7 +126,8 @@ impl Reader<'_> {
         self.parsed("STATS_TOKEN", None, expected, parse, untold)
     }
 
-    fn discord_token(&mut self) -> SecretString {
+    /// `is_elsewhere`: what stands for Discord has tokens of a shape of its own.
+    fn discord_token(&mut self, is_elsewhere: bool) -> SecretString {
         let place =
             "the developer portal (https://discord.com/developers/applications) gives it, under Bot > Reset Token";
         if self.source.find(&["DISCORD_BOT_TOKEN"]).is_none() {
@@ -133,7 +135,8 @@ impl Reader<'_> {
             return SecretString::default();
         }
         let expected = format!("a bot's token, three parts with dots between them, and no other text: {place}");
-        let parse = |text: &str| is_bot_token(text).then(|| SecretString::from(text));
+        let fits = if is_elsewhere { is_visible } else { is_bot_token };
+        let parse = |text: &str| fits(text).then(|| SecretString::from(text));
         self.parsed("DISCORD_BOT_TOKEN", SecretString::default(), &expected, parse, untold)
     }
 
@@ -275,6 +278,12 @@ mod tests {
                 assert!(fault.setting == setting && !fault.to_string().contains("hush"), "{setting} {text}: {fault}");
             }
         }
+    }
+
+    #[test]
+    fn what_stands_for_discord_has_tokens_of_its_own() {
+        let read = |token| read(&[("DISCORD_API_BASE", "http://127.0.0.1:1"), ("DISCORD_BOT_TOKEN", token)]);
+        assert!(read("any-token").is_ok() && read("two words").is_err());
     }
 
     #[test]

@@ -49,8 +49,9 @@ fn while_the_gateway_never_was_there() {
     run(async {
         let (discord, stats) = (Discord::start().await, StatsServer::flask(1, 1).await);
         discord.manners(|manners| manners.is_open = false);
-        let bot = Bot::start(&discord, &stats.address, &[]);
-        discord.until("a try", |seen| (seen.connections > 0).then_some(())).await;
+        let mut bot = Bot::start(&discord, &stats.address, &[]);
+        let line = bot.until_logged("event=\"gateway_lost\"");
+        assert!(line.contains("no connection to Discord comes about"), "{line}");
         bot.terminate();
     });
 }

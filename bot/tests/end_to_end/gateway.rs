@@ -134,5 +134,6 @@ fn it_goes_to_the_gateway_that_it_was_told_of_and_to_no_other() {
         let bot = Bot::start(&discord, &stats.address, &[]);
         discord.until_watching().await;
         bot.terminate();
+        assert_eq!(discord.seen().calls_of("GET", "/gateway").len(), 2, "serenity, too, asks nobody else");
     });
 }

@@ -1,7 +1,11 @@
 //! Settings as a user meets them.
 
-use crate::bot::{is_clean, output};
-use crate::discord::TOKEN;
+use std::time::{Duration, Instant};
+
+use crate::bot::{Bot, is_clean, output};
+use crate::discord::{Discord, TOKEN};
+use crate::stats_server::StatsServer;
+use crate::{PATIENCE, run};
 
 fn said(settings: &[(&str, &str)], files: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
     let done = output(settings, files, arguments);
@@ -72,4 +76,26 @@ fn the_command_line_has_help_and_nothing_else() {
     let help = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success() && help.contains("Examples:") && help.contains("--config"), "{help}");
     assert_eq!(said(&[], &[], &["--token", "x"]).0, Some(64));
+}
+
+#[test]
+fn a_log_file_that_was_moved_is_opened_anew_on_sighup() {
+    run(async {
+        let (discord, stats) = (Discord::start().await, StatsServer::flask(1, 1).await);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = [("LOG_FILE", "bot.log"), ("KEYLEND_LOG_FORMAT", "json")];
+        let bot = Bot::start_in(&folder, &discord, &stats.address, &settings);
+        discord.until_watching().await;
+        let (log, moved) = (folder.path().join("bot.log"), folder.path().join("bot.log.1"));
+        std::fs::rename(&log, &moved).unwrap();
+        bot.signal("HUP");
+        let deadline = Instant::now() + PATIENCE;
+        while !log.exists() {
+            assert!(Instant::now() < deadline, "it is not opened anew");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bot.terminate();
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert!(read(&moved).contains("\"event\":\"started\"") && read(&log).contains("\"event\":\"stopped\""));
+    });
 }
