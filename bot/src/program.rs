@@ -134,7 +134,8 @@ fn announcer(settings: &BotSettings, rest: &Arc<Rest>) -> Result<Option<Announce
 fn tell_start(settings: &BotSettings) {
     tracing::info!(
         event = "starting",
-        stats_api = settings.stats_api,
+        // What stands behind a question mark can be a secret.
+        stats_api = settings.stats_api.split('?').next(),
         intents = "Guilds, Guild Messages, Message Content (to be switched on in the developer portal: Bot > Privileged \
                    Gateway Intents)",
         permissions = "View Channels, Send Messages, Embed Links, Read Message History",
