@@ -13,7 +13,7 @@
 //! 8. [`cli`]: the commands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod back_off;
+pub mod back_off;
 pub mod cli;
 pub mod config;
 pub mod domain;

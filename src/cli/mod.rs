@@ -11,9 +11,12 @@ mod store;
 mod token;
 
 use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
 
 use crate::config::{Fault, Flags, LogSettings, Purpose, Settings, Source};
 use crate::pool::PoolError;
@@ -106,20 +109,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    match execute(arguments) {
+    end("keylend", execute(arguments))
+}
+
+/// The exit code of what a program came to; on stderr why, where it failed.
+pub fn end(program: &str, outcome: Result<(), Failure>) -> ExitCode {
+    let complain = |text: &str| output::complain_as(program, text);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::NotAll) => ExitCode::from(1),
         Err(Failure::NoSuchKey) => {
-            output::complain("the pool has no such key");
+            complain("the pool has no such key");
             ExitCode::from(1)
         }
         Err(Failure::Failed(why)) => {
-            output::complain(&why);
+            complain(&why);
             ExitCode::from(2)
         }
         Err(Failure::Usage(faults)) => {
             for fault in faults {
-                output::complain(&fault.to_string());
+                complain(&fault.to_string());
             }
             ExitCode::from(64)
         }
@@ -170,10 +179,33 @@ fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
     match started {
         // A file that is the server's alone keeps nobody from a command.
         Err(_) if !serving => Ok(telemetry::start(OF_LIBRARIES, log.format, None)?),
-        Err(error) => {
-            let advice = format!("the file cannot be opened ({}): see to its folder and rights", error.kind());
-            Err(Failure::Usage(vec![Fault::new("LOG_FILE", advice)]))
-        }
-        Ok(log) => Ok(log),
+        other => log_started(other),
     }
+}
+
+/// The log of a program that needs it.
+///
+/// # Errors
+/// The fault of its setting, where it cannot be opened.
+pub fn log_started(started: io::Result<Log>) -> Result<Log, Failure> {
+    started.map_err(|error| {
+        let advice = format!("the file cannot be opened ({}): see to its folder and rights", error.kind());
+        Failure::Usage(vec![Fault::new("LOG_FILE", advice)])
+    })
+}
+
+/// Listens on an address.
+///
+/// # Errors
+/// Why it cannot be used, and `setting`, which names another.
+pub async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::AddrInUse => "is in use: stop the program that holds it, or name another",
+            io::ErrorKind::PermissionDenied => "may not be used: name one with a port from 1024",
+            io::ErrorKind::AddrNotAvailable => "is not this machine's: name another",
+            _ => "cannot be used: name another",
+        };
+        Failure::Failed(format!("the address {address} {why} with {setting}"))
+    })
 }

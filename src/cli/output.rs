@@ -12,7 +12,12 @@ use crate::telemetry;
 
 /// One line for the person at the terminal.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "keylend: {text}");
+    complain_as("keylend", text);
+}
+
+/// The same from another program.
+pub(super) fn complain_as(program: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "{program}: {text}");
 }
 
 /// Data for the next program or the person. A reader who has left is no failure.

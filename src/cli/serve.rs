@@ -1,11 +1,9 @@
 //! `keylend serve`
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +33,7 @@ const FIRST_LOOKS: Duration = Duration::from_secs(10);
 
 pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let listener = listen(settings.listen).await?;
+    let listener = super::listen(settings.listen, "KEYLEND_LISTEN").await?;
     let address = listener.local_addr()?;
     tell_read(settings, address);
     if !address.ip().is_loopback() && settings.tokens.is_empty() {
@@ -94,20 +92,6 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
             Err(Failure::Failed("stopped at once by a second signal; requests in flight were cut off".to_owned()))
         }
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "is in use: stop the program that holds it, or name another with KEYLEND_LISTEN"
-            }
-            io::ErrorKind::PermissionDenied => "may not be used: name one with a port from 1024 with KEYLEND_LISTEN",
-            io::ErrorKind::AddrNotAvailable => "is not this machine's: name another with KEYLEND_LISTEN",
-            _ => "cannot be used: name another with KEYLEND_LISTEN",
-        };
-        Failure::Failed(format!("the address {address} {why}"))
-    })
 }
 
 /// As many open files as the system lets the process have: each caller's connection is one.

@@ -2,6 +2,7 @@
 //!
 //! All faults are found before anything is opened or bound, and told together, each with the way out.
 
+mod bot;
 mod file;
 mod pools;
 mod source;
@@ -13,6 +14,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use bot::{AlertLow, BotSettings};
 use bytesize::ByteSize;
 pub use source::{Flags, Origin, Source};
 
@@ -20,8 +22,9 @@ use crate::domain::{Policy, Tokens};
 use crate::store::mongodb::MongoUri;
 use crate::telemetry::{self, LogFormat};
 
-/// All that can be set, by the names of the variables.
-pub const SETTINGS: [&str; 19] = [
+/// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
+/// `keylend.toml` hold both; each program reads its own.
+pub const SETTINGS: [&str; 29] = [
     "MONGODB_URI",
     "MONGO_URI",
     "MONGODB_DATABASE",
@@ -41,6 +44,16 @@ pub const SETTINGS: [&str; 19] = [
     "KEYLEND_LOG_FORMAT",
     "RUST_LOG",
     "FLASK_DEBUG",
+    "STATS_API",
+    "STATS_TOKEN",
+    "DISCORD_BOT_TOKEN",
+    "REFRESH_INTERVAL",
+    "COMMAND_PREFIX",
+    "ALERT_CHANNEL_ID",
+    "ALERT_LOW",
+    "DISCORD_API_BASE",
+    "KEYLEND_BOT_LISTEN",
+    "KEYLEND_BOT_STATE",
 ];
 
 /// All that keylend was told.

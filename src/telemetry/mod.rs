@@ -88,8 +88,32 @@ pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// The libraries below show paths and bytes at their finest level, and with them whole lease ids: never logged,
-/// whatever is asked for.
+/// The libraries below show paths and bytes at their finest level, and with them whole lease ids; and their spans hold
+/// whole requests, at any level. Never logged, whatever is asked for.
 fn keeps_secrets(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() < Level::TRACE || metadata.target().starts_with("keylend")
+    metadata.target().starts_with("keylend") || (metadata.is_event() && *metadata.level() < Level::TRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_libraries_keep_in_their_spans_and_finest_lines_is_not_logged() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(path.reopen().unwrap());
+        let lines = fmt::layer().with_ansi(false).with_writer(writer).with_filter(filter_fn(keeps_secrets));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let _theirs = tracing::error_span!(target: "library", "request", token = "hush").entered();
+            let _ours = tracing::info_span!(target: "keylend::http", "request", pool = "ours").entered();
+            tracing::trace!(target: "library", "hush");
+            tracing::debug!(target: "library", "one");
+            tracing::trace!(target: "keylend::pool", "two");
+        });
+        let logged = std::fs::read_to_string(path.path()).unwrap();
+        assert_eq!((logged.lines().count(), logged.matches("pool=\"ours\"").count()), (2, 2), "{logged}");
+        assert!(!logged.contains("hush") && logged.contains("one") && logged.contains("two"), "{logged}");
+    }
 }

@@ -8,6 +8,8 @@ use crate::{Row, holds};
 const FAULTS: &str = "tests/program/settings.rs::the_fault_of_each_setting_is_told_in_each_place_and_ends_with_64";
 const DEFAULTS: &str = "src/config/mod.rs::everything_has_a_default";
 const OLD: &str = "src/config/mod.rs::the_variables_of_the_old_servers_are_understood";
+const BOT: &str = "src/config/bot.rs::each_setting_is_understood_within_its_bounds";
+const BOT_DEFAULTS: &str = "src/config/bot.rs::everything_but_the_token_has_a_default";
 const OLD_FILES: &str =
     "src/config/mod.rs::the_files_of_the_older_server_are_the_named_ones_or_those_of_the_old_names_that_exist";
 
@@ -32,6 +34,16 @@ const TABLE: &[Row] = &[
     ("KEYLEND_LOG_FORMAT", &[FAULTS, "tests/program/log.rs::the_start_and_the_end_are_told"]),
     ("RUST_LOG", &[FAULTS, DEFAULTS]),
     ("FLASK_DEBUG", &[FAULTS, OLD]),
+    ("STATS_API", &[BOT, BOT_DEFAULTS]),
+    ("STATS_TOKEN", &[BOT, "src/config/bot.rs::no_secret_is_shown"]),
+    ("DISCORD_BOT_TOKEN", &[BOT, BOT_DEFAULTS]),
+    ("REFRESH_INTERVAL", &[BOT, BOT_DEFAULTS]),
+    ("COMMAND_PREFIX", &[BOT, BOT_DEFAULTS]),
+    ("ALERT_CHANNEL_ID", &[BOT, BOT_DEFAULTS]),
+    ("ALERT_LOW", &[BOT, "src/config/bot.rs::a_pool_has_its_own_number_or_that_of_the_others"]),
+    ("DISCORD_API_BASE", &[BOT, BOT_DEFAULTS]),
+    ("KEYLEND_BOT_LISTEN", &[BOT, BOT_DEFAULTS]),
+    ("KEYLEND_BOT_STATE", &[BOT_DEFAULTS]),
 ];
 
 #[test]

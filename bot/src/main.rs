@@ -1,0 +1,7 @@
+//! The program: runs, exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keylend_bot::run(std::env::args_os())
+}
