@@ -48,6 +48,19 @@ impl Store for Witness {
         answer
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        let answer = self.store.lease_all(pool, requests).await;
+        for key in answer.iter().flatten().flatten() {
+            self.leased.fetch_add(1, Ordering::Relaxed);
+            crate::say(&json!({"event": "leased", "key": key.id.to_string(), "entry": key.entry.to_string()}));
+        }
+        answer
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        self.store.find_all(pool, uses_per_key, callers).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         let answer = self.store.give_back(pool, request).await;
         if let Ok(true) = &answer {

@@ -1,9 +1,11 @@
 //! The pool as its callers see it: lending over a store, with a limit on every wait.
 
+mod desk;
 mod error;
 mod events;
 pub mod export;
 mod files;
+mod find;
 pub mod import;
 mod lend;
 mod outage;
@@ -30,7 +32,7 @@ use crate::domain::{
     UsageCount,
 };
 use crate::store::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, Page, Seen, Settled, Store, StoreError,
+    AddedKeys, Changed, DatabaseFound, Examination, Incremented, Page, Seen, Settled, Store, StoreError,
 };
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
@@ -70,6 +72,10 @@ impl Pools {
                 places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
+                together: desk::TOGETHER,
+                leases: desk::Desk::default(),
+                takes: desk::Desk::default(),
+                finds: desk::Desk::default(),
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
@@ -205,9 +211,13 @@ struct PoolInner {
     places: Arc<Semaphore>,
     /// The store has what this pool needs.
     ready: AtomicBool,
-    /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
-    /// lost, and a stalled store does not burn the pool.
+    /// See [`desk::Turn`].
     turn: Arc<Mutex<()>>,
+    /// How many callers go to the store in one step.
+    together: usize,
+    leases: desk::Desk<lend::Leases>,
+    takes: desk::Desk<take::Takes>,
+    finds: desk::Desk<find::Finds>,
     /// A hand-out's answer was lost, and what became of it is not known yet.
     unresolved: AtomicBool,
     stats: stats::Recent,
@@ -257,36 +267,6 @@ impl Pool {
         let answer = timeout_at(deadline, answer).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::Unresolved("the time limit passed".into())));
         answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
-    }
-
-    /// The key to use next, where keys with at most `max_uses` uses counted or out on lease are taken; the pool's
-    /// own limit where None. Stamped, neither reserved nor counted.
-    ///
-    /// # Errors
-    /// [`PoolError::NoUsableKey`] after a look that could have found one.
-    pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
-        let deadline = self.deadline();
-        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
-        let _turn = self.turn().await?;
-        let found = self.look(uses_per_key, deadline, || async {
-            let found = self.store().find_usable_key(self.policy(), uses_per_key);
-            self.until(deadline, found).await
-        });
-        let found = found.await?;
-        // Another limit than the pool's own is about other keys than those that go next.
-        if uses_per_key == self.policy().uses_per_key {
-            self.tell_handed_out(found.id);
-        }
-        Ok(found)
-    }
-
-    /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn peek_usable_key(&self, max_uses: Option<u32>) -> Result<Option<Seen<Key>>, PoolError> {
-        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
-        self.within_limit(self.store().peek_usable_key(self.policy(), uses_per_key)).await
     }
 
     /// Counts one use of a key, whatever its state.

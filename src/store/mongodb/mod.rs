@@ -6,6 +6,7 @@
 
 mod add;
 mod bring;
+mod candidates;
 mod change;
 mod connect;
 mod databases;
@@ -35,6 +36,7 @@ mod state_taken_over;
 mod stats;
 mod sweep;
 mod take;
+mod together;
 
 use std::time::Duration;
 
@@ -66,6 +68,7 @@ pub struct MongoStore {
     time_limit: Duration,
     /// See [`Store::at_once`].
     at_once: usize,
+    candidates: candidates::Candidates,
 }
 
 impl MongoStore {
@@ -78,7 +81,7 @@ impl MongoStore {
     /// [`StoreError::Unusable`] where the URI cannot be understood.
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
-        Ok(Self { client, database, time_limit, at_once })
+        Ok(Self { client, database, time_limit, at_once, candidates: candidates::Candidates::default() })
     }
 
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
@@ -165,6 +168,14 @@ impl Store for MongoStore {
 
     async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError> {
         lease::lease(self, pool, request).await
+    }
+
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        together::lease_all(self, pool, requests).await
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        together::find_all(self, pool, uses_per_key, callers).await
     }
 
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {

@@ -153,6 +153,16 @@ impl Store for SqliteStore {
         self.write(move |step| lease::lease(step, &pool, &request)).await
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        let (pool, requests) = (pool.clone(), requests.to_vec());
+        self.write(move |step| lease::lease_all(step, &pool, &requests)).await
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| find_usable_key::find_all(step, &pool, uses_per_key, callers)).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         let (pool, request) = (pool.clone(), request.clone());
         self.write(move |step| settle::give_back(step, &pool, &request)).await
