@@ -16,13 +16,26 @@ use super::{MongoStore, document, error, filter, lease};
 use crate::domain::{EntryId, Picks, Policy};
 use crate::store::{FoundKey, LeaseRequest, LeasedKey, StoreError};
 
-/// How often one step looks for candidates: what a moment ago was read, then anew, then also what was handed out just
-/// now.
+/// Where one step looks for candidates: among what was read a moment ago, then anew, then also among what was handed
+/// out just now.
 #[derive(Clone, Copy, PartialEq)]
 enum Look {
     Left,
     Anew,
     AlsoHot,
+}
+
+impl Look {
+    /// Whether keys that were handed out just now are left to others.
+    fn is_cool(self) -> bool {
+        self != Self::AlsoHot
+    }
+
+    /// Whether those who got none of what was found go again rather than look further: while there are cool keys, hot
+    /// ones are not given, also not where others were faster.
+    fn is_enough(self, found: &[ObjectId]) -> bool {
+        self == Self::Anew && !found.is_empty()
+    }
 }
 
 pub(super) async fn lease_all(
@@ -47,9 +60,9 @@ pub(super) async fn lease_all(
                 let left = missing(requests, &leased);
                 let ids = candidates(store, pool, pool.uses_per_key, look, left.len()).await?;
                 if !ids.is_empty() {
-                    leased.extend(lease_each(store, pool, &ids, &left).await?);
+                    leased.extend(lease_each(store, pool, look, &ids, &left).await?);
                 }
-                if leased.len() == requests.len() {
+                if leased.len() == requests.len() || look.is_enough(&ids) {
                     break;
                 }
             }
@@ -72,8 +85,7 @@ async fn candidates(
 ) -> Result<Vec<ObjectId>, StoreError> {
     match look {
         Look::Left => Ok(store.candidates.left(pool, uses_per_key, wanted)),
-        Look::Anew => store.read_candidates(pool, uses_per_key, true, wanted).await,
-        Look::AlsoHot => store.read_candidates(pool, uses_per_key, false, wanted).await,
+        Look::Anew | Look::AlsoHot => store.read_candidates(pool, uses_per_key, look.is_cool(), wanted).await,
     }
 }
 
@@ -81,6 +93,7 @@ async fn candidates(
 async fn lease_each(
     store: &MongoStore,
     pool: &Policy,
+    look: Look,
     ids: &[ObjectId],
     requests: &[&LeaseRequest],
 ) -> Result<Vec<(EntryId, LeasedKey)>, StoreError> {
@@ -90,7 +103,7 @@ async fn lease_each(
     let place = doc! {"$indexOfArray": [{"$literal": ids}, "$_id"]};
     let update = lease::with_leases(pool, bson!([{"$arrayElemAt": [entries, place]}]));
     let names: Vec<String> = requests.iter().map(|request| request.entry.to_string()).collect();
-    let mut still_usable = filter::usable(pool.uses_per_key, false);
+    let mut still_usable = filter::usable(pool.uses_per_key, look.is_cool());
     still_usable.insert("_id", doc! {"$in": ids});
     // A repeated step leaves alone what it did before.
     still_usable.insert("leases.id", doc! {"$nin": &names});
@@ -144,9 +157,9 @@ pub(super) async fn find_all(
     for look in [Look::Left, Look::Anew, Look::AlsoHot] {
         let ids = candidates(store, pool, uses_per_key, look, callers - found.len()).await?;
         if !ids.is_empty() {
-            found.extend(stamp_each(store, pool, uses_per_key, &ids).await?);
+            found.extend(stamp_each(store, pool, uses_per_key, look, &ids).await?);
         }
-        if found.len() == callers {
+        if found.len() == callers || look.is_enough(&ids) {
             break;
         }
     }
@@ -158,12 +171,13 @@ async fn stamp_each(
     store: &MongoStore,
     pool: &Policy,
     uses_per_key: u32,
+    look: Look,
     ids: &[ObjectId],
 ) -> Result<Vec<FoundKey>, StoreError> {
     let step = ObjectId::new();
     let mark = doc! {"$mergeObjects": [{"b": step}]};
     let update = vec![doc! {"$set": {"last_used": NOW, "mark": mark}}];
-    let mut still_usable = filter::usable(uses_per_key, false);
+    let mut still_usable = filter::usable(uses_per_key, look.is_cool());
     still_usable.insert("_id", doc! {"$in": ids});
     let won = store.change_each(pool, still_usable, update).await?;
     if won < ids.len() as u64 {
