@@ -45,6 +45,22 @@ const EXAMINING: Duration = Duration::from_secs(300);
 /// How many keys are reset in one step.
 const RESET_AT_ONCE: u32 = 1000;
 
+/// How callers are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// The longest that a caller waits for the store.
+    pub time_limit: Duration,
+    /// Whether callers who come while others are served go to the store together.
+    pub combine: bool,
+}
+
+impl From<Duration> for Serving {
+    /// Combined, with this time limit.
+    fn from(time_limit: Duration) -> Self {
+        Self { time_limit, combine: true }
+    }
+}
+
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
 pub struct Pools {
@@ -57,9 +73,8 @@ pub struct Pools {
 
 impl Pools {
     /// The pools of these policies. Nothing is lent before [`Pools::prepare`] was successful once.
-    ///
-    /// `time_limit` is the longest that a caller waits for the store.
-    pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
+    pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, serving: impl Into<Serving>) -> Self {
+        let Serving { time_limit, combine } = serving.into();
         let settling = TaskTracker::new();
         let waiting_room = wait::WaitingRoom::new();
         let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
@@ -72,7 +87,7 @@ impl Pools {
                 places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
-                together: desk::TOGETHER,
+                together: if combine { desk::TOGETHER } else { 1 },
                 leases: desk::Desk::default(),
                 takes: desk::Desk::default(),
                 finds: desk::Desk::default(),
