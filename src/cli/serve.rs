@@ -64,11 +64,11 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
                 () = prepare(&pools, address) => {}
             }
             let mut following = key_files::follow(files, &stop);
-            let announced = async {
+            let announced = stop.run_until_cancelled(async {
                 following.first_looks(FIRST_LOOKS).await;
                 let tokens = Arc::clone(&tokens.borrow());
                 announce(&pools, address, &tokens).await;
-            };
+            });
             tokio::join!(announced, pool::sweep_until(pools.clone(), stop.cancelled()));
             following.ended().await;
         }

@@ -10,10 +10,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::gone::Gone;
-use super::read::{KeyFile, Unreadable, read};
+use super::read::{Fingerprint, KeyFile, Unreadable, read};
 use super::stamp::Stamp;
 use super::state::{ApiState, Counter};
-use crate::domain::{DisabledReason, KeyId, NewKey, Secret};
+use crate::domain::{DisabledReason, KeyId, KeyRef, NewKey, Secret};
 use crate::pool::{Pool, PoolError};
 use crate::store::{Brought, Page};
 
@@ -26,14 +26,8 @@ const COMPARING: u32 = 20;
 /// How many keys go to the store in one step.
 const BATCH: usize = 1000;
 
-/// How long an instance that dies keeps the others from the file.
-const LOCK: Duration = Duration::from_secs(30);
-
 /// Whoever writes a line without its end is given so long to write the rest, and so often.
 const REST_OF_LINE: (Duration, u32) = (Duration::from_millis(300), 3);
-
-/// A line without its secret, by which lines are compared; what [`Secret::fingerprint`] gives.
-type Fingerprint = [u8; 16];
 
 /// A key file, and the pool that its keys go to.
 pub struct Followed {
@@ -60,6 +54,8 @@ pub(super) struct Looker {
     /// Names this one among all that look at the same pool's file.
     owner: String,
     has_lock: bool,
+    /// Another one had the lock at the last look.
+    is_busy: bool,
     /// The file as it was at the last look that was done; None = there was none.
     stamp: Option<Stamp>,
     /// The lines that the pool has, as of then.
@@ -97,6 +93,7 @@ impl Looker {
             followed,
             owner: format!("{:032x}", rand::random::<u128>()),
             has_lock: false,
+            is_busy: false,
             stamp: None,
             lines: HashSet::new(),
             gone: Gone::default(),
@@ -125,13 +122,24 @@ impl Looker {
     /// # Errors
     /// Where the store does not answer: the next look does what this one did not.
     pub(super) async fn look(&mut self, woken: bool) -> Result<Looked, PoolError> {
+        // Who waits for another one asks for the lock alone: to compare all again and again would hold that one up.
+        if self.is_busy && !self.renew_lock().await? {
+            return Ok(Looked::Busy);
+        }
+        let looked = self.look_and_change(woken).await;
+        self.let_go().await;
+        self.is_busy = matches!(looked, Ok(Looked::Busy));
+        looked
+    }
+
+    async fn look_and_change(&mut self, woken: bool) -> Result<Looked, PoolError> {
         let is_due = self.compare_at <= Instant::now();
         if !woken && !is_due && self.stamp == Some(Stamp::of(self.path())) {
             return Ok(Looked::Done);
         }
         let (read_at, stamp, read) = self.read().await;
         let file = match read {
-            Ok(file) if file.secrets.is_empty() => {
+            Ok(file) if file.keys.is_empty() => {
                 let problem = match file.invalid_lines {
                     0 => "there is no line in it".to_owned(),
                     _ => "there is no key in it".to_owned(),
@@ -141,19 +149,14 @@ impl Looker {
             Ok(file) => file,
             Err(error) => return Ok(self.nothing_said(stamp, error.to_string())),
         };
-        let lines: Vec<Fingerprint> = file.secrets.iter().map(Secret::fingerprint).collect();
-        let said: HashSet<Fingerprint> = lines.iter().copied().collect();
+        let said: HashSet<Fingerprint> = file.keys.iter().map(|(line, _)| *line).collect();
         self.tell_problems(stamp, problems(&file));
         // The first time, and where something went, the file alone does not tell what is to be done.
         let whole = is_due || self.lines.is_empty() || self.gone.any() || !self.lines.is_subset(&said);
         let compared = if whole { Some(self.compare(&said).await?) } else { None };
         let present = compared.as_ref().map_or(&self.lines, |compared| &compared.present);
-        let new: Vec<(Fingerprint, Secret)> = lines
-            .into_iter()
-            .zip(&file.secrets)
-            .filter(|(line, _)| !present.contains(line))
-            .map(|(line, secret)| (line, secret.clone()))
-            .collect();
+        let new: Vec<(Fingerprint, Secret)> =
+            file.keys.iter().filter(|(line, _)| !present.contains(line)).cloned().collect();
         let mut withdraw = Vec::new();
         if let Some(compared) = &compared {
             withdraw = self.gone.seen(&compared.absent, read_at);
@@ -162,7 +165,7 @@ impl Looker {
             Changes::default()
         } else {
             let first_ever = compared.as_ref().is_some_and(|compared| !compared.any);
-            match self.change_alone(new, withdraw, first_ever).await? {
+            match self.change(new, withdraw, first_ever).await? {
                 Some(changes) => changes,
                 None => return Ok(Looked::Busy),
             }
@@ -241,8 +244,15 @@ impl Looker {
         }
     }
 
+    async fn renew_lock(&mut self) -> Result<bool, PoolError> {
+        // Also where the answer is lost it may be ours.
+        self.has_lock = true;
+        self.has_lock = self.followed.pool.lock_file(&self.owner).await?;
+        Ok(self.has_lock)
+    }
+
     /// Brings and withdraws while no other instance does. None = another one does.
-    async fn change_alone(
+    async fn change(
         &mut self,
         new: Vec<(Fingerprint, Secret)>,
         withdraw: Vec<KeyId>,
@@ -251,28 +261,12 @@ impl Looker {
         if !self.renew_lock().await? {
             return Ok(None);
         }
-        let changed = self.change(new, withdraw, first_ever).await;
-        self.let_go().await;
-        changed
-    }
-
-    async fn renew_lock(&mut self) -> Result<bool, PoolError> {
-        // Also where the answer is lost it may be ours.
-        self.has_lock = true;
-        self.has_lock = self.followed.pool.lock_file(&self.owner, LOCK).await?;
-        Ok(self.has_lock)
-    }
-
-    async fn change(
-        &mut self,
-        new: Vec<(Fingerprint, Secret)>,
-        withdraw: Vec<KeyId>,
-        first_ever: bool,
-    ) -> Result<Option<Changes>, PoolError> {
         let mut changes = Changes::default();
         self.state_taken_over = self.state_taken_over || self.pool().state_taken_over().await?;
         let mut count = if first_ever && !self.state_taken_over { self.read_state().await } else { None };
-        for batch in new.chunks(BATCH) {
+        // The key that gets the count comes alone: in no store are others there before it has it.
+        let (first, others) = new.split_at(usize::from(count.is_some()).min(new.len()));
+        for batch in first.chunks(1).chain(others.chunks(BATCH)) {
             if !self.renew_lock().await? {
                 return Ok(None);
             }
@@ -286,10 +280,10 @@ impl Looker {
             self.lines.extend(batch.iter().map(|(line, _)| *line));
             changes.added += brought.iter().filter(|brought| matches!(brought, Brought::New(_))).count() as u64;
             changes.kept_away += brought.iter().filter(|brought| **brought == Brought::Removed).count() as u64;
-            self.record_state_taken_over().await?;
-            if let Some(count) = taken_over {
-                self.tell_taken_over(count);
+            if let (Some(count), Some(first)) = (taken_over, keys.first()) {
+                self.tell_taken_over(&first.secret, count).await?;
             }
+            self.record_state_taken_over().await?;
         }
         self.record_state_taken_over().await?;
         for batch in withdraw.chunks(BATCH) {
@@ -353,7 +347,7 @@ impl Looker {
     }
 
     fn tell_read(&self, file: &KeyFile, changes: &Changes) {
-        let known = (file.secrets.len() as u64).saturating_sub(changes.added + changes.kept_away);
+        let known = (file.keys.len() as u64).saturating_sub(changes.added + changes.kept_away);
         tracing::info!(
             event = "key_file_read",
             pool = %self.pool().policy().name,
@@ -364,16 +358,30 @@ impl Looker {
             removed = changes.removed,
             "the key file was read"
         );
+        if changes.kept_away > 0 {
+            let (pool, path, lines) = (&self.pool().policy().name, self.path().display(), changes.kept_away);
+            let advice = "are left out, for an operator removed their keys: who adds them by hand has them back";
+            tracing::warn!(%pool, %path, "the key file: {lines} of its lines {advice}");
+        }
     }
 
-    fn tell_taken_over(&self, usage_count: u64) {
-        tracing::info!(
-            event = "state_taken_over",
-            pool = %self.pool().policy().name,
-            path = self.followed.state.as_ref().map(|path| tracing::field::display(path.display())),
-            usage_count,
-            "the first key of the file goes on with the older server's uses"
-        );
+    /// Tells what became of the count: a key that was used before, or that an operator removed, does not get it.
+    async fn tell_taken_over(&self, first: &Secret, usage_count: u64) -> Result<(), PoolError> {
+        let pool = &self.pool().policy().name;
+        let path = self.followed.state.as_ref().map(|path| tracing::field::display(path.display()));
+        let has_it = match self.pool().look_up(&KeyRef::Secret(first.clone())).await {
+            Ok(key) => key.value.usage_count.whole().is_some_and(|count| count >= usage_count),
+            Err(PoolError::UnknownKey) => false,
+            Err(error) => return Err(error),
+        };
+        if has_it {
+            let message = "the first key of the file goes on with the older server's uses";
+            tracing::info!(event = "state_taken_over", %pool, path, usage_count, "{message}");
+        } else {
+            let message = "the state file: its counter is not taken, the first key was used before or is removed";
+            tracing::warn!(%pool, path, usage_count, "{message}");
+        }
+        Ok(())
     }
 }
 

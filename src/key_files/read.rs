@@ -17,11 +17,14 @@ const TOLD: usize = 20;
 /// The byte order mark that some editors put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// A line without its secret, by which lines are compared; what [`Secret::fingerprint`] gives.
+pub type Fingerprint = [u8; 16];
+
 /// What a key file says.
 #[derive(Debug, Default)]
 pub struct KeyFile {
     /// Its keys, in its order, each once.
-    pub secrets: Vec<Secret>,
+    pub keys: Vec<(Fingerprint, Secret)>,
     /// Lines that are no keys, counted from 1, with what is wrong; the first 20. Never their content.
     pub invalid: Vec<(u64, InvalidSecret)>,
     /// How many such lines there are.
@@ -100,8 +103,13 @@ fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
         }
         file.is_open = !has_end;
         match std::str::from_utf8(trimmed).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse) {
-            Ok(secret) if seen.insert(secret.fingerprint()) => file.secrets.push(secret),
-            Ok(_) => file.repeated += 1,
+            Ok(secret) => {
+                let fingerprint = secret.fingerprint();
+                match seen.insert(fingerprint) {
+                    true => file.keys.push((fingerprint, secret)),
+                    false => file.repeated += 1,
+                }
+            }
             Err(reason) => {
                 file.invalid_lines += 1;
                 if file.invalid.len() < TOLD {
@@ -152,7 +160,7 @@ mod tests {
     fn parsed(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<u64>, u64) {
         // A small buffer, so that lines come in pieces.
         let file = parse(BufReader::with_capacity(7, text.as_ref())).expect("read");
-        let secrets = file.secrets.iter().map(|secret| secret.expose().to_owned()).collect();
+        let secrets = file.keys.iter().map(|(_, secret)| secret.expose().to_owned()).collect();
         (secrets, file.invalid.iter().map(|(line, _)| *line).collect(), file.repeated)
     }
 

@@ -6,6 +6,9 @@ use super::{Pool, PoolError};
 use crate::domain::{KeyId, NewKey};
 use crate::store::Brought;
 
+/// How long an instance that dies keeps the others from the file, unless the store may take longer for one step.
+const LOCK: Duration = Duration::from_secs(30);
+
 impl Pool {
     /// Adds the keys of the pool's key file in this order, and makes those that it has already the file's; one verdict
     /// per key.
@@ -26,11 +29,13 @@ impl Pool {
         self.within_limit(self.store().withdraw(self.policy(), ids)).await
     }
 
-    /// Lets this owner alone bring and withdraw, for so long from now. False = another one may.
+    /// Lets this owner alone bring and withdraw, for at least one step from now. False = another one may.
     ///
     /// # Errors
     /// Where the store does not answer: it can be repeated.
-    pub async fn lock_file(&self, owner: &str, lasts: Duration) -> Result<bool, PoolError> {
+    pub async fn lock_file(&self, owner: &str) -> Result<bool, PoolError> {
+        // For the answer to this, and for the step.
+        let lasts = LOCK.max(2 * self.0.time_limit);
         self.within_limit(self.store().lock(&self.file_lock(), owner, lasts)).await
     }
 

@@ -1,10 +1,10 @@
 //! bring and withdraw: the keys of a key file come with their lines, go with them, and stay away where an operator took
 //! them out.
 
-use keylend::domain::{DisabledReason, KeyChange, KeyId, KeyRecord, NewKey, Policy, Secret, State, UsageCount};
+use keylend::domain::{DisabledReason, KeyChange, KeyId, KeyRecord, KeyRef, NewKey, Policy, Secret, State, UsageCount};
 use keylend::store::{Added, Brought, Changed};
 
-use crate::support::{Planted, TestStore, in_order, lease_id, least_recently_used, secret};
+use crate::support::{Planted, TestStore, eventually, in_order, lease_id, least_recently_used, secret};
 
 on_both_stores! {
     keys_of_a_file_come_in_its_order_and_once,
@@ -14,6 +14,7 @@ on_both_stores! {
     what_an_operator_or_a_report_disabled_is_not_brought_back,
     a_key_that_an_operator_enables_is_no_longer_the_files,
     a_removed_key_is_not_brought_again_until_it_is_added,
+    a_key_that_is_removed_while_others_are_brought_stays_away,
     another_secret_leaves_the_file_and_the_old_one_stays_away,
     the_same_secret_again_leaves_the_file_as_it_was,
     a_key_removed_from_one_pool_is_brought_into_another,
@@ -187,6 +188,24 @@ async fn a_removed_key_is_not_brought_again_until_it_is_added(t: &TestStore) {
     }
 }
 
+async fn a_key_that_is_removed_while_others_are_brought_stays_away(t: &TestStore) {
+    let pool = t.pool(in_order(4), &[]).await;
+    // So that there is something to be forgotten.
+    let id = t.bring_new(&pool, "sk-before").await;
+    assert!(t.store.remove(&pool, id).await.unwrap());
+    let keys: Vec<NewKey> = (0..1000).map(|n| NewKey::of_file(secret(&format!("sk-{n:04}")))).collect();
+    let bringing = {
+        let (store, pool, keys) = (t.store.clone(), pool.clone(), keys.clone());
+        tokio::spawn(async move { store.bring(&pool, &keys).await.unwrap() })
+    };
+    // Removed as soon as it is seen: of a store that adds one after the other, long before the last one is there.
+    let first = KeyRef::Secret(keys[0].secret.clone());
+    let seen = eventually("the first key is there", async || t.store.look_up(&pool, &first).await.unwrap()).await;
+    assert!(t.store.remove(&pool, seen.value.id).await.unwrap());
+    bringing.await.unwrap();
+    assert_eq!(t.store.bring(&pool, &keys[..1]).await.unwrap(), [Brought::Removed]);
+}
+
 fn text(record: &KeyRecord) -> &str {
     record.key.secret.as_ref().map(Secret::expose).unwrap()
 }
@@ -208,8 +227,13 @@ async fn the_same_secret_again_leaves_the_file_as_it_was(t: &TestStore) {
     let pool = t.pool(in_order(4), &[]).await;
     let id = t.bring_new(&pool, "sk-a").await;
     let same = KeyChange { secret: Some(secret("sk-a")), ..switched(true) };
-    assert_eq!(told(&t.change(&pool, id, same).await), (true, None, true));
+    assert_eq!(told(&t.change(&pool, id, same.clone()).await), (true, None, true));
     assert_eq!(t.bring(&pool, &["sk-a"]).await, [Brought::Known]);
+    // Nor does it keep the key away that leaves the file for another reason.
+    t.withdraw(&pool, id).await;
+    assert_eq!(told(&t.change(&pool, id, same).await), (true, None, false));
+    assert!(t.store.remove(&pool, id).await.unwrap());
+    t.bring_new(&pool, "sk-a").await;
 }
 
 async fn a_key_removed_from_one_pool_is_brought_into_another(t: &TestStore) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use keylend::domain::{NewKey, Secret};
+use keylend::pool::Pools;
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
 
@@ -92,7 +93,22 @@ async fn nothing_is_changed_while_another_instance_has_the_file() {
     let instance = Instance::starting(Arc::clone(&store) as Arc<dyn Store>, &folder).await;
     until("it was asked again", async || store.locks_asked() > 2).await;
     assert_eq!(all(store.inner()).await.len(), 0);
+    // Nor is the pool gone through again before that one has ended.
+    assert_eq!(store.lists_asked(), 1);
     store.inner().unlock("files:plantid", "other").await.unwrap();
     instance.until_active(&["sk-a"]).await;
     instance.stop().await;
+}
+
+#[tokio::test]
+async fn the_file_is_locked_for_longer_than_a_step_may_take() {
+    let data = tempfile::tempdir().unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let store = Arc::new(Faulty::new(sqlite));
+    for (time_limit, expected) in [(5, 30), (300, 600)] {
+        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy()], Duration::from_secs(time_limit));
+        pools.prepare().await.unwrap();
+        assert!(pools.get("plantid").unwrap().lock_file("one").await.unwrap());
+        assert_eq!(store.last_lock(), Duration::from_secs(expected));
+    }
 }

@@ -1,9 +1,14 @@
 //! The older server's `api_state.json`: taken over once, with the first import.
 
-use keylend::domain::{NewKey, Secret, UsageCount};
+use std::sync::Arc;
 
-use crate::folder::{Folder, Instance, policy};
-use crate::place::Place;
+use keylend::domain::{NewKey, Secret, UsageCount};
+use keylend::store::Store;
+use keylend::store::sqlite::SqliteStore;
+
+use crate::faulty::{Faulty, Stall};
+use crate::folder::{Folder, Instance, all, policy, until};
+use crate::place::{Place, TIME_LIMIT};
 
 on_both_stores!(
     the_counter_is_the_first_keys_uses,
@@ -80,5 +85,24 @@ async fn a_crash_before_it_was_recorded_takes_it_once(place: Place) {
         (UsageCount::Whole(38), UsageCount::Whole(0))
     );
     assert!(instance.store.state_taken_over(&policy()).await.unwrap());
+    instance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_import_that_is_broken_off_does_not_lose_it() {
+    let data = tempfile::tempdir().unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let store = Arc::new(Faulty::new(sqlite));
+    store.prepare(&policy()).await.unwrap();
+    // Known and never used: others can be there before it has its count.
+    store.inner().add(&policy(), &[NewKey::fresh(Secret::parse("sk-a").unwrap())]).await.unwrap();
+    store.stall(Stall::BreaksOff);
+    let folder = Folder::with("sk-a\nsk-b\nsk-c\nsk-d\n");
+    folder.state(r#"{"plantid": 37}"#);
+    let instance = Instance::starting(Arc::clone(&store) as Arc<dyn Store>, &folder).await;
+    until("some are there", async || all(store.inner()).await.len() > 1).await;
+    store.heal();
+    until("all are there", async || instance.active().await.len() == 4).await;
+    assert_eq!(count(&instance, "sk-a").await, UsageCount::Whole(37));
     instance.stop().await;
 }

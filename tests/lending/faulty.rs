@@ -30,6 +30,8 @@ pub enum Stall {
     LookUps,
     /// Whoever looks a key up panics.
     Panic,
+    /// Several keys that are brought at once come without the first, and the answer is lost.
+    BreaksOff,
 }
 
 pub struct Faulty {
@@ -39,6 +41,8 @@ pub struct Faulty {
     given_back: AtomicU64,
     looked_up: AtomicU64,
     locks_asked: AtomicU64,
+    last_lock: watch::Sender<Duration>,
+    lists_asked: AtomicU64,
 }
 
 impl Faulty {
@@ -50,6 +54,8 @@ impl Faulty {
             given_back: AtomicU64::new(0),
             looked_up: AtomicU64::new(0),
             locks_asked: AtomicU64::new(0),
+            last_lock: watch::Sender::default(),
+            lists_asked: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +95,18 @@ impl Faulty {
     #[allow(dead_code, reason = "for tests of key files")]
     pub fn locks_asked(&self) -> u64 {
         self.locks_asked.load(Ordering::SeqCst)
+    }
+
+    /// How often a part of a pool was asked for.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn lists_asked(&self) -> u64 {
+        self.lists_asked.load(Ordering::SeqCst)
+    }
+
+    /// How long the last one was to last.
+    #[allow(dead_code, reason = "for tests of key files")]
+    pub fn last_lock(&self) -> Duration {
+        *self.last_lock.borrow()
     }
 
     async fn gate(&self) {
@@ -208,6 +226,10 @@ impl Store for Faulty {
 
     async fn bring(&self, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
         self.gate().await;
+        if *self.stall.borrow() == Stall::BreaksOff && keys.len() > 1 {
+            self.inner.bring(pool, &keys[1..]).await?;
+            return Err(StoreError::Unresolved("the answer was lost".into()));
+        }
         self.inner.bring(pool, keys).await
     }
 
@@ -219,6 +241,7 @@ impl Store for Faulty {
     async fn lock(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, StoreError> {
         self.gate().await;
         self.locks_asked.fetch_add(1, Ordering::SeqCst);
+        self.last_lock.send_replace(lasts);
         self.inner.lock(name, owner, lasts).await
     }
 
@@ -244,6 +267,7 @@ impl Store for Faulty {
 
     async fn list(&self, pool: &Policy, page: Page) -> Result<Seen<Vec<KeyRecord>>, StoreError> {
         self.gate().await;
+        self.lists_asked.fetch_add(1, Ordering::SeqCst);
         self.inner.list(pool, page).await
     }
 

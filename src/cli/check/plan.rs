@@ -105,7 +105,7 @@ impl KeyFileReport {
     /// Reads it.
     pub(super) fn read(pool: &'static str, path: &Path) -> Self {
         let (keys, invalid, error) = match key_files::read::read(path) {
-            Ok(file) => (file.secrets.len() as u64, file.invalid_lines, None),
+            Ok(file) => (file.keys.len() as u64, file.invalid_lines, None),
             Err(error) => (0, 0, Some(error.to_string())),
         };
         Self { pool, path: path.display().to_string(), keys, invalid, error }

@@ -15,6 +15,15 @@ use crate::store::{Added, StoreError};
 const DUPLICATE_KEY: i32 = 11000;
 
 pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
+    let added = add_new(store, pool, keys).await?;
+    let new = keys.iter().zip(&added.verdicts).filter(|(_, verdict)| **verdict != Added::Known);
+    removed::forget(store, pool, new.map(|(key, _)| &key.secret)).await?;
+    Ok(added)
+}
+
+/// Adds keys of which none was removed before. It forgets none as removed: one that is removed while others are still
+/// added stays so.
+pub(super) async fn add_new(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<AddedKeys, StoreError> {
     if keys.is_empty() {
         return Ok(AddedKeys { verdicts: Vec::new(), race_proof: true });
     }
@@ -45,8 +54,6 @@ pub(super) async fn add(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> R
             verdicts[*place] = Added::Known;
         }
     }
-    let added = keys.iter().zip(&verdicts).filter(|(_, verdict)| **verdict != Added::Known);
-    removed::forget(store, pool, added.map(|(key, _)| &key.secret)).await?;
     Ok(AddedKeys { verdicts, race_proof })
 }
 

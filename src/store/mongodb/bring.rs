@@ -18,7 +18,7 @@ pub(super) async fn bring(store: &MongoStore, pool: &Policy, keys: &[NewKey]) ->
     let removed = removed::among(store, pool, unknown().map(|key| &key.secret)).await?;
     let is_removed = |key: &NewKey| removed.contains(&name(pool, &key.secret));
     let new: Vec<NewKey> = unknown().filter(|key| !is_removed(key)).cloned().collect();
-    let mut added = add::add(store, pool, &new).await?.verdicts.into_iter();
+    let mut added = add::add_new(store, pool, &new).await?.verdicts.into_iter();
     let mut verdicts = Vec::with_capacity(keys.len());
     for (key, known) in keys.iter().zip(&known) {
         verdicts.push(match known {

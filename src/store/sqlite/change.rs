@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::{Changed, Step, remove, removed, show::show};
-use crate::domain::{DisabledReason, KeyChange, KeyId, Policy, Secret, Timestamp};
+use crate::domain::{DisabledReason, KeyChange, KeyId, KeyRecord, Policy, Secret, Timestamp};
 
 pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChange) -> rusqlite::Result<Changed> {
     let Some(mut seen) = show(step, pool, id)? else { return Ok(Changed::UnknownKey) };
@@ -15,7 +15,8 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
     let before = seen.value.clone();
     change.apply(&mut seen.value, step.now);
     let record = &seen.value;
-    if change.secret.is_some() && before.from_file && !record.from_file {
+    let exposed = |record: &KeyRecord| record.key.secret.as_ref().map(|secret| secret.expose().to_owned());
+    if before.from_file && exposed(&before) != exposed(record) {
         removed::remember(step, pool, &before)?;
     }
     if record.leases.is_empty() {
