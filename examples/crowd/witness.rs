@@ -108,6 +108,10 @@ impl Store for Witness {
         self.store.report(pool, lease, report).await
     }
 
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        self.store.report_used(pool, leases).await
+    }
+
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
         self.store.renew(pool, lease, ttl).await
     }

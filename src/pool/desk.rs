@@ -22,16 +22,21 @@ pub(super) trait Service: Sized + Send + 'static {
     type Ask: Send + Sync + 'static;
     /// What it gets.
     type Got: Send + 'static;
+    /// What must be had before the store is asked: a [`Turn`] where keys are handed out.
+    type Leave: Send;
 
     /// The desk of the pool.
     fn desk(pool: &PoolInner) -> &Desk<Self>;
+
+    /// Waits until the store may be asked.
+    fn leave(pool: &Pool) -> impl Future<Output = Self::Leave> + Send;
 
     /// Whether two may be asked of the store in one step.
     fn go_together(one: &Self::Ask, other: &Self::Ask) -> bool;
 
     /// Serves these callers, one at least. Whoever gets nothing although there is something to get goes to the front
     /// of the line again.
-    fn serve(pool: &Pool, callers: Vec<Caller<Self>>, turn: Turn) -> impl Future<Output = ()> + Send;
+    fn serve(pool: &Pool, callers: Vec<Caller<Self>>, leave: Self::Leave) -> impl Future<Output = ()> + Send;
 }
 
 /// Who holds it hands out. One at a time: so an instance has at most one hand-out of a pool under way whose answer can
@@ -157,10 +162,14 @@ pub(super) fn refuse<S: Service>(callers: Vec<Caller<S>>, error: PoolError) {
 }
 
 impl Pool {
+    /// Waits for the turn to hand out.
+    pub(super) async fn turn(&self) -> Turn {
+        self.0.turn.clone().lock_owned().await
+    }
+
     /// Asks at a desk: half of the time limit at most goes into waiting for the turn, for the other half is the
     /// store's. A store that is asked with hardly any time left would seem to have lost its answer.
     pub(super) async fn ask<S: Service>(&self, ask: S::Ask) -> Result<S::Got, PoolError> {
-        self.check_resolved()?;
         let (reply, mut answer) = oneshot::channel();
         let came = Instant::now();
         let patience = came + self.0.time_limit / 2;
@@ -194,10 +203,10 @@ async fn serve<S: Service>(pool: Pool) {
     let desk = S::desk(&pool.0);
     let mut serving = Serving { desk, is_done: false };
     while !serving.is_done {
-        let turn = pool.0.turn.clone().lock_owned().await;
+        let leave = S::leave(&pool).await;
         let callers = desk.next(pool.0.together);
         match callers.first().map(|first| first.span.clone()) {
-            Some(span) => S::serve(&pool, callers, turn).instrument(span).await,
+            Some(span) => S::serve(&pool, callers, leave).instrument(span).await,
             None => serving.is_done = true,
         }
     }

@@ -11,9 +11,14 @@ pub(super) struct Finds;
 impl Service for Finds {
     type Ask = u32;
     type Got = FoundKey;
+    type Leave = Turn;
 
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.finds
+    }
+
+    async fn leave(pool: &Pool) -> Turn {
+        pool.turn().await
     }
 
     fn go_together(one: &u32, other: &u32) -> bool {
@@ -61,7 +66,8 @@ impl Pool {
     /// # Errors
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
-        Pool::ask::<Finds>(self, self.uses_up_to(max_uses)).await
+        self.check_resolved()?;
+        self.ask::<Finds>(self.uses_up_to(max_uses)).await
     }
 
     /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.

@@ -77,9 +77,14 @@ pub(super) struct Leases;
 impl Service for Leases {
     type Ask = LeaseRequest;
     type Got = Lent;
+    type Leave = Turn;
 
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.leases
+    }
+
+    async fn leave(pool: &Pool) -> Turn {
+        pool.turn().await
     }
 
     /// A request that may be a repeated one is looked for first, and goes alone.
@@ -139,7 +144,8 @@ impl Pool {
 
     /// Lends, or says that there is no key, without waiting for one.
     pub(super) async fn lease_now(&self, ask: &Ask) -> Result<Lent, PoolError> {
-        Pool::ask::<Leases>(self, self.request(ask)).await
+        self.check_resolved()?;
+        self.ask::<Leases>(self.request(ask)).await
     }
 
     pub(super) fn check_resolved(&self) -> Result<(), PoolError> {

@@ -9,6 +9,7 @@ mod find;
 pub mod import;
 mod lend;
 mod outage;
+mod report;
 mod stats;
 mod sweep;
 mod take;
@@ -28,12 +29,9 @@ pub use sweep::sweep_until;
 pub use wait::WAITERS;
 
 use crate::domain::{
-    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
-    UsageCount,
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, UsageCount,
 };
-use crate::store::{
-    AddedKeys, Changed, DatabaseFound, Examination, Incremented, Page, Seen, Settled, Store, StoreError,
-};
+use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Incremented, Page, Seen, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
 /// their time, and the server goes on with them.
@@ -91,6 +89,7 @@ impl Pools {
                 leases: desk::Desk::default(),
                 takes: desk::Desk::default(),
                 finds: desk::Desk::default(),
+                uses: desk::Desk::default(),
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
@@ -233,6 +232,7 @@ struct PoolInner {
     leases: desk::Desk<lend::Leases>,
     takes: desk::Desk<take::Takes>,
     finds: desk::Desk<find::Finds>,
+    uses: desk::Desk<report::Uses>,
     /// A hand-out's answer was lost, and what became of it is not known yet.
     unresolved: AtomicBool,
     stats: stats::Recent,
@@ -304,18 +304,6 @@ impl Pool {
     /// [`PoolError::UnknownKey`].
     pub async fn look_up(&self, key: &KeyRef) -> Result<Seen<Key>, PoolError> {
         self.within_limit(self.store().look_up(self.policy(), key)).await?.ok_or(PoolError::UnknownKey)
-    }
-
-    /// Ends a lease with its effect.
-    ///
-    /// # Errors
-    /// [`PoolError::LeaseGone`] where it was settled or has lapsed; nothing was changed.
-    pub async fn report(&self, lease: &LeaseId, report: Report) -> Result<Settled, PoolError> {
-        let settled = self.within_limit(self.store().report(self.policy(), lease, report)).await?;
-        let settled = settled.ok_or(PoolError::LeaseGone)?;
-        self.tell_reported(lease, report.outcome(), &settled);
-        self.0.line.freed();
-        Ok(settled)
     }
 
     /// Lets a lease last `ttl` from now, never shorter than it would have.

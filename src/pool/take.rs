@@ -10,9 +10,14 @@ pub(super) struct Takes;
 impl Service for Takes {
     type Ask = ();
     type Got = Taken;
+    type Leave = Turn;
 
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.takes
+    }
+
+    async fn leave(pool: &Pool) -> Turn {
+        pool.turn().await
     }
 
     fn go_together((): &(), (): &()) -> bool {
@@ -54,6 +59,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn take(&self) -> Result<Taken, PoolError> {
-        Pool::ask::<Takes>(self, ()).await
+        self.check_resolved()?;
+        self.ask::<Takes>(()).await
     }
 }

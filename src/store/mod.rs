@@ -281,6 +281,10 @@ pub trait Store: Send + Sync {
     /// Ends a lease with its effect. None = it is gone: settled or lapsed; nothing was changed.
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError>;
 
+    /// Ends these leases as used, each another one, in a step for all of them. One answer per lease, in their order, as
+    /// [`Store::report`] gives it for one. An error is about all of them.
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError>;
+
     /// Lets a lease last `ttl` from now, never shorter than it would have. None = it is gone.
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError>;
 

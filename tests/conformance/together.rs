@@ -1,14 +1,16 @@
-//! lease_all and find_all: many callers in one step, each as if it had come alone.
+//! lease_all, find_all and report_used: many callers in one step, each as if it had come alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylend::domain::{KeyId, Policy};
+use keylend::domain::{KeyId, LeaseId, Outcome, Policy, State};
 use keylend::store::{LeaseRequest, LeasedKey, Store};
 use tokio::task::JoinSet;
 
-use crate::support::{HOUR, Planted, TestStore, assert_between, in_order, least_recently_used, request, request_for};
+use crate::support::{
+    HOUR, Planted, TestStore, assert_between, in_order, lease_id, least_recently_used, request, request_for,
+};
 
 on_both_stores! {
     each_caller_gets_the_next_key_in_the_order_of_last_use,
@@ -20,6 +22,8 @@ on_both_stores! {
     crowds_of_several_instances_lease_each_use_once,
     each_finder_gets_the_next_key_and_stamps_it,
     finders_of_an_in_order_pool_all_find_the_first_key,
+    each_use_that_is_reported_is_counted_once,
+    crowds_that_report_settle_each_lease_once,
 }
 
 fn requests(count: usize) -> Vec<LeaseRequest> {
@@ -185,4 +189,55 @@ async fn finders_of_an_in_order_pool_all_find_the_first_key(t: &TestStore) {
     let pool = t.pool(in_order(4), &keys).await;
     let found = t.store.find_all(&pool, 4, 3).await.unwrap();
     assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), [keys[0].id; 3]);
+}
+
+async fn each_use_that_is_reported_is_counted_once(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let pool = t.pool(policy, &[Planted::new(), Planted::counted(2)]).await;
+        let leased: Vec<LeasedKey> = lease_all(t, &pool, &requests(4)).await.into_iter().flatten().collect();
+        let mut more = t.lease(&pool).await;
+        let lapsed = Planted { leases: vec![1], ..Planted::new() };
+        t.plant(&pool, std::slice::from_ref(&lapsed)).await;
+        assert!(t.report(&pool, &more, Outcome::Unused).await.is_some());
+        more.entry = request().entry;
+        let mut leases: Vec<LeaseId> = leased.iter().map(|leased| lease_id(&pool, leased)).collect();
+        // One that is gone, and one that never was.
+        leases.extend([&more, &LeasedKey { id: lapsed.id, ..more.clone() }].map(|leased| lease_id(&pool, leased)));
+        let settled = t.store.report_used(&pool, &leases).await.unwrap();
+        assert_eq!((settled.len(), settled.iter().flatten().count()), (leases.len(), leased.len()));
+        for (settled, leased) in settled.iter().flatten().zip(&leased) {
+            // Counted one after the other or all at once.
+            let (stored, count) = (t.key(&pool, leased.id).await, settled.usage_count.whole().unwrap());
+            assert_eq!((settled.id, stored.open_leases), (leased.id, Some(0)));
+            assert!(leased.usage_count < count && count <= stored.usage_count.whole().unwrap(), "{settled:?}");
+            assert_eq!(settled.state == State::Spent, count == 4, "{settled:?}");
+        }
+        let counted: u64 = t.all(&pool).await.value.iter().map(|key| key.usage_count.whole().unwrap()).sum();
+        assert_eq!(counted, 2 + leased.len() as u64);
+        let again = t.store.report_used(&pool, &leases).await.unwrap();
+        assert!(again.iter().all(Option::is_none), "{again:?}");
+    }
+}
+
+async fn crowds_that_report_settle_each_lease_once(t: &TestStore) {
+    let keys: Vec<Planted> = (0..20).map(|_| Planted::new()).collect();
+    let pool = t.pool(in_order(4), &keys).await;
+    let leased = lease_all(t, &pool, &requests(80)).await;
+    let leases: Vec<LeaseId> = leased.iter().flatten().map(|leased| lease_id(&pool, leased)).collect();
+    assert_eq!(leases.len(), 80);
+    let instances: [Arc<dyn Store>; 2] = [t.store.clone(), t.another_instance().await];
+    let crowds = (0..6).map(|n| {
+        let (store, pool, mut leases) = (instances[n % 2].clone(), pool.clone(), leases.clone());
+        leases.rotate_left(n * 13);
+        async move {
+            let mut settled = 0;
+            for leases in leases.chunks(16) {
+                settled += store.report_used(&pool, leases).await.unwrap().iter().flatten().count();
+            }
+            settled
+        }
+    });
+    assert_eq!(JoinSet::from_iter(crowds).join_all().await.iter().sum::<usize>(), 80);
+    let stats = t.store.stats(&pool, 4).await.unwrap();
+    assert_eq!((stats.counted, stats.leased), (80, 0));
 }

@@ -204,6 +204,11 @@ impl Store for Faulty {
         self.inner.report(pool, lease, report).await
     }
 
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        self.gate().await;
+        self.inner.report_used(pool, leases).await
+    }
+
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
         self.gate().await;
         self.inner.renew(pool, lease, ttl).await

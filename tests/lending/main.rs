@@ -26,11 +26,15 @@ struct Lending {
 impl Lending {
     /// A pool `once` of `keys` keys, one use each.
     async fn over_faulty_store(keys: usize) -> Self {
+        Self::with_time_limit(keys, TIME_LIMIT).await
+    }
+
+    async fn with_time_limit(keys: usize, time_limit: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
         let store = Arc::new(Faulty::new(sqlite));
         let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
-        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], TIME_LIMIT);
+        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], time_limit);
         pools.prepare().await.unwrap();
         let keys = (0..keys).map(|key| NewKey::fresh(Secret::parse(&format!("sk-{key}")).unwrap()));
         store.inner().add(pools.get("once").unwrap().policy(), &keys.collect::<Vec<_>>()).await.unwrap();
@@ -151,9 +155,10 @@ async fn a_long_line_of_callers_is_no_lost_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_answered_after_half_of_its_time_is_not_handed_out() {
-    let lending = Lending::over_faulty_store(1).await;
-    lending.store.stall(Stall::Late(Duration::from_millis(60)));
-    let ask = Ask { ttl: Some(Duration::from_millis(100)), ..Ask::default() };
+    let lending = Lending::with_time_limit(1, PATIENCE).await;
+    // What is left is enough to give it back on a slow machine.
+    lending.store.stall(Stall::Late(Duration::from_millis(1_100)));
+    let ask = Ask { ttl: Some(Duration::from_secs(2)), ..Ask::default() };
     assert!(matches!(lending.pool().lease(ask).await, Err(PoolError::Store(_))));
     lending.store.heal();
     lending.pools.settle(PATIENCE).await;

@@ -186,6 +186,10 @@ impl Store for MongoStore {
         report::report(self, pool, lease, report).await
     }
 
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        report::report_used(self, pool, leases).await
+    }
+
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
         renew::renew(self, pool, lease, ttl).await
     }

@@ -175,7 +175,7 @@ async fn stamp_each(
     ids: &[ObjectId],
 ) -> Result<Vec<FoundKey>, StoreError> {
     let step = ObjectId::new();
-    let mark = doc! {"$mergeObjects": [{"b": step}]};
+    let mark = doc! {"$mergeObjects": [{"b": step, "s": expression::remembered()}]};
     let update = vec![doc! {"$set": {"last_used": NOW, "mark": mark}}];
     let mut still_usable = filter::usable(uses_per_key, look.is_cool());
     still_usable.insert("_id", doc! {"$in": ids});
@@ -197,14 +197,24 @@ async fn stamp_each(
 
 impl MongoStore {
     /// Changes every document that the filter matches; answers how many.
-    async fn change_each(&self, pool: &Policy, filter: Document, update: Vec<Document>) -> Result<u64, StoreError> {
+    pub(super) async fn change_each(
+        &self,
+        pool: &Policy,
+        filter: Document,
+        update: Vec<Document>,
+    ) -> Result<u64, StoreError> {
         let keys = self.keys(pool);
         let changed = error::again_after_conflicts(|| async { keys.update_many(filter.clone(), update.clone()).await });
         changed.await.map(|changed| changed.modified_count).map_err(error::of_write)
     }
 
     /// Reads what a step has changed. Where that fails nobody knows what it handed out.
-    async fn read_each(&self, pool: &Policy, filter: Document, fields: Document) -> Result<Vec<Document>, StoreError> {
+    pub(super) async fn read_each(
+        &self,
+        pool: &Policy,
+        filter: Document,
+        fields: Document,
+    ) -> Result<Vec<Document>, StoreError> {
         let found = self.keys(pool).find(filter).projection(fields).max_time(self.time_limit).await;
         let found: Result<Vec<RawDocumentBuf>, _> = match found {
             Ok(found) => found.try_collect().await,

@@ -173,6 +173,12 @@ impl Store for SqliteStore {
         self.write(move |step| report::report(step, &pool, &lease, report)).await
     }
 
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        let (pool, leases) = (pool.clone(), leases.to_vec());
+        self.write(move |step| leases.iter().map(|lease| report::report(step, &pool, lease, Report::USED)).collect())
+            .await
+    }
+
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {
         let (pool, lease) = (pool.clone(), lease.clone());
         self.write(move |step| lease::renew(step, &pool, &lease, ttl)).await
