@@ -238,6 +238,10 @@ impl Pool {
                 self.until(deadline, self.store().stats(self.policy(), uses_per_key)).await
             };
             let stats = stats.map_err(PoolError::nothing_lent)?;
+            if stats.keys.of(State::Usable) == 0 && self.0.keys_are_coming.load(Ordering::Acquire) {
+                let why = "its key file was not read yet since the start";
+                return Err(PoolError::Store(StoreError::Away(why.into())));
+            }
             if stats.keys.of(State::Usable) == 0 {
                 if uses_per_key == self.policy().uses_per_key {
                     self.tell_dry(&stats);

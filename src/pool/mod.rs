@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
+pub use files::ComingKeys;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 pub use wait::WAITERS;
@@ -84,6 +85,7 @@ impl Pools {
                 time_limit,
                 places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
+                keys_are_coming: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
                 together: if combine { desk::TOGETHER } else { 1 },
                 leases: desk::Desk::default(),
@@ -225,6 +227,8 @@ struct PoolInner {
     places: Arc<Semaphore>,
     /// The store has what this pool needs.
     ready: AtomicBool,
+    /// See [`Pool::expect_keys`].
+    keys_are_coming: AtomicBool,
     /// See [`desk::Turn`].
     turn: Arc<Mutex<()>>,
     /// How many callers go to the store in one step.
