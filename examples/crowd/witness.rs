@@ -48,6 +48,19 @@ impl Store for Witness {
         answer
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        let answer = self.store.lease_all(pool, requests).await;
+        for key in answer.iter().flatten().flatten() {
+            self.leased.fetch_add(1, Ordering::Relaxed);
+            crate::say(&json!({"event": "leased", "key": key.id.to_string(), "entry": key.entry.to_string()}));
+        }
+        answer
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        self.store.find_all(pool, uses_per_key, callers).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         let answer = self.store.give_back(pool, request).await;
         if let Ok(true) = &answer {
@@ -93,6 +106,10 @@ impl Store for Witness {
 
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
         self.store.report(pool, lease, report).await
+    }
+
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        self.store.report_used(pool, leases).await
     }
 
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {

@@ -14,7 +14,7 @@ use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
 use crate::http::{self, Frame, Limits};
 use crate::key_files::{self, Followed};
-use crate::pool::{self, Pools};
+use crate::pool::{self, ComingKeys, Pools};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
 use crate::telemetry::Log;
@@ -52,8 +52,9 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
     let limits = raise_file_limit(limits);
     let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: settings.open_flask, stopping: stop.clone() };
-    let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let files = followed(settings, &pools);
+    let coming: Vec<ComingKeys> = files.iter().map(|file| file.pool.expect_keys()).collect();
+    let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
     let working = tokio::spawn({
         let (pools, stop, tokens) = (pools.clone(), stop.clone(), tokens.subscribe());
         async move {
@@ -64,6 +65,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
             let mut following = key_files::follow(files, &stop);
             let announced = stop.run_until_cancelled(async {
                 following.first_looks(FIRST_LOOKS).await;
+                drop(coming);
                 let tokens = Arc::clone(&tokens.borrow());
                 announce(&pools, address, &tokens).await;
             });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::config::{Settings, StoreSettings};
-use crate::pool::Pools;
+use crate::pool::{Pools, Serving};
 use crate::store::mongodb::MongoStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{DatabaseFound, Store, StoreError};
@@ -22,7 +22,8 @@ pub(super) async fn pools(settings: &Settings) -> Result<Pools, StoreError> {
         // A write waits a little less for other processes than its caller waits for it, to tell the reason.
         StoreSettings::Sqlite { path } => Arc::new(SqliteStore::open(path, limit.mul_f64(0.9)).await?),
     };
-    Ok(Pools::new(store, settings.pools.clone(), limit))
+    let serving = Serving { time_limit: limit, combine: settings.combine };
+    Ok(Pools::new(store, settings.pools.clone(), serving))
 }
 
 /// The same, prepared.

@@ -24,7 +24,7 @@ use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 29] = [
+pub const SETTINGS: [&str; 30] = [
     "MONGODB_URI",
     "MONGO_URI",
     "MONGODB_DATABASE",
@@ -34,6 +34,7 @@ pub const SETTINGS: [&str; 29] = [
     "FLASK_RUN_PORT",
     "KEYLEND_TOKENS",
     "KEYLEND_OPEN_FLASK",
+    "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
     "KEYLEND_CONFIG",
@@ -71,6 +72,8 @@ pub struct Settings {
     pub tokens: Tokens,
     /// `KEYLEND_OPEN_FLASK` (false): the older Flask server's routes need no token.
     pub open_flask: bool,
+    /// `KEYLEND_COMBINE` (on): callers who come while others are served go to the store together.
+    pub combine: bool,
     /// `KEYLEND_MAX_IN_FLIGHT` (1024): how many requests are answered at once.
     pub max_in_flight: usize,
     /// `KEYLEND_BODY_LIMIT` (64 KiB): the largest JSON body, in bytes.
@@ -199,6 +202,7 @@ impl Settings {
             insecure_open: source.flags.insecure_open,
             tokens,
             open_flask: reader.open_flask(),
+            combine: reader.combine(),
             max_in_flight: reader.max_in_flight(),
             body_limit: reader.body_limit(),
             pools,
@@ -347,6 +351,11 @@ impl Reader<'_> {
         tokens
     }
 
+    fn combine(&mut self) -> bool {
+        let show = |combine: &bool| if *combine { "on" } else { "off" }.to_owned();
+        self.parsed("KEYLEND_COMBINE", true, "on or off", truth, show)
+    }
+
     fn open_flask(&mut self) -> bool {
         self.parsed("KEYLEND_OPEN_FLASK", false, "true or false", truth, bool::to_string)
     }
@@ -444,7 +453,7 @@ mod tests {
             (settings.log.filter.as_str(), settings.log.file, settings.log.format),
             ("info", None, LogFormat::Text)
         );
-        assert!(settings.tokens.is_empty() && !settings.open_flask);
+        assert!(settings.tokens.is_empty() && !settings.open_flask && settings.combine);
         assert_eq!(settings.pools, Policy::built_in());
         assert!(settings.key_files.keys.is_empty() && settings.key_files.state.is_none());
         assert!(settings.told.iter().all(|told| told.origin == Origin::Default));
@@ -589,6 +598,8 @@ mod tests {
             ("KEYLEND_MAX_IN_FLIGHT", "100000", true),
             ("KEYLEND_MAX_IN_FLIGHT", "0", false),
             ("KEYLEND_MAX_IN_FLIGHT", "100001", false),
+            ("KEYLEND_COMBINE", "off", true),
+            ("KEYLEND_COMBINE", "perhaps", false),
             ("KEYLEND_OPEN_FLASK", "true", true),
             ("KEYLEND_OPEN_FLASK", "perhaps", false),
             ("FLASK_DEBUG", "False", true),

@@ -79,6 +79,9 @@ pub enum Effect {
 }
 
 impl Report {
+    /// The provider was asked.
+    pub const USED: Self = Self { outcome: Outcome::Used, retry_after: None };
+
     /// The end of a lease that was not used.
     pub const UNUSED: Self = Self { outcome: Outcome::Unused, retry_after: None };
 

@@ -60,6 +60,26 @@ impl PoolError {
         }
     }
 
+    /// Whether something may have been done although nobody knows.
+    pub(super) fn is_unresolved(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unresolved(_)))
+    }
+
+    /// The same, for another caller of the same step; of its causes only the text.
+    pub(super) fn same(&self) -> Self {
+        match self {
+            Self::UnknownPool { known } => Self::UnknownPool { known: known.clone() },
+            Self::UnknownKey => Self::UnknownKey,
+            Self::InvalidKey => Self::InvalidKey,
+            Self::KnownSecret => Self::KnownSecret,
+            Self::LeaseGone => Self::LeaseGone,
+            Self::NoUsableKey { pool, stats } => Self::NoUsableKey { pool: pool.clone(), stats: stats.clone() },
+            Self::Overloaded => Self::Overloaded,
+            Self::MaybeCounted(error) => Self::MaybeCounted(error.same()),
+            Self::Store(error) => Self::Store(error.same()),
+        }
+    }
+
     /// The whole chain of causes in one line, for the log.
     pub fn chain(&self) -> String {
         match self {

@@ -1,5 +1,6 @@
 //! What a pool does for its key file.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Pool, PoolError};
@@ -9,7 +10,23 @@ use crate::store::Brought;
 /// How long an instance that dies keeps the others from the file, unless the store may take longer for one step.
 const LOCK: Duration = Duration::from_secs(30);
 
+/// While it lasts, the pool's first keys are on their way: that it has none is not said.
+pub struct ComingKeys(Pool);
+
+impl Drop for ComingKeys {
+    fn drop(&mut self) {
+        self.0.0.keys_are_coming.store(false, Ordering::Release);
+    }
+}
+
 impl Pool {
+    /// Expects keys from the pool's key file, until what is answered is dropped: callers are told meanwhile that the
+    /// store is not ready, and not that the pool has no key.
+    pub fn expect_keys(&self) -> ComingKeys {
+        self.0.keys_are_coming.store(true, Ordering::Release);
+        ComingKeys(self.clone())
+    }
+
     /// Adds the keys of the pool's key file in this order, and makes those that it has already the file's; one verdict
     /// per key.
     ///

@@ -1,13 +1,13 @@
-//! Lending: one hand-out after another on an instance, confirmed when there is none, given back when nobody takes it.
+//! Lending: one step after another on an instance, confirmed when there is no key, given back when nobody takes it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
-use tracing::Instrument;
 
-use super::{Pool, PoolError};
+use super::desk::{Caller, Desk, Service, Turn, earliest, refuse};
+use super::{Pool, PoolError, PoolInner};
 use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
@@ -16,6 +16,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 
 /// The longest pause between two looks for a key that the pool says it has: others keep taking it first.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How many leases that nobody could be told of are given back at the same time.
+const GIVEN_BACK_AT_ONCE: usize = 8;
 
 /// What a caller asks a lease with.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +71,65 @@ impl Drop for Lent {
     }
 }
 
+/// The desk of the leases.
+pub(super) struct Leases;
+
+impl Service for Leases {
+    type Ask = LeaseRequest;
+    type Got = Lent;
+    type Leave = Turn;
+
+    fn desk(pool: &PoolInner) -> &Desk<Self> {
+        &pool.leases
+    }
+
+    async fn leave(pool: &Pool) -> Turn {
+        pool.turn().await
+    }
+
+    /// A request that may be a repeated one is looked for first, and goes alone.
+    fn go_together(one: &LeaseRequest, other: &LeaseRequest) -> bool {
+        !one.is_repeatable() && !other.is_repeatable()
+    }
+
+    async fn serve(pool: &Pool, callers: Vec<Caller<Self>>, turn: Turn) {
+        let requests: Vec<LeaseRequest> = callers.iter().map(|caller| caller.ask.clone()).collect();
+        let deadline = earliest(&callers);
+        let leased = pool.look(pool.policy().uses_per_key, deadline, || async {
+            // Before the store's own instant: what is left of a lease is at least what is left from here.
+            let asked = Instant::now();
+            Ok(pool.reserve(&requests, deadline).await?.map(|leased| (leased, asked)))
+        });
+        let (leased, asked) = match leased.await {
+            Ok(leased) => leased,
+            Err(error) => {
+                if error.is_unresolved() {
+                    pool.resolve(requests, turn);
+                }
+                return refuse(callers, error);
+            }
+        };
+        drop(turn);
+        let mut again = Vec::new();
+        for ((caller, request), leased) in callers.into_iter().zip(requests).zip(leased) {
+            let Some((key, is_new)) = leased else {
+                again.push(caller);
+                continue;
+            };
+            caller.span.in_scope(|| pool.tell_handed_out(key.id));
+            let is_late = is_new && asked.elapsed() > request.ttl / 2;
+            let lent = pool.lent(key, is_new.then_some(request));
+            caller.answer(match is_late {
+                false => Ok(lent),
+                true => {
+                    Err(PoolError::Store(StoreError::Away("the answer came after half of the lease had passed".into())))
+                }
+            });
+        }
+        pool.0.leases.go_again(again);
+    }
+}
+
 impl Pool {
     /// Lends the key that goes first: one use of it is reserved until the lease is reported or lapses.
     ///
@@ -76,80 +138,43 @@ impl Pool {
     pub async fn lease(&self, ask: Ask) -> Result<Lent, PoolError> {
         match ask.wait {
             Some(wait) => self.lease_within(ask, wait).await,
-            None => self.lease_now(ask).await,
+            None => self.lease_now(&ask).await,
         }
     }
 
     /// Lends, or says that there is no key, without waiting for one.
-    pub(super) async fn lease_now(&self, ask: Ask) -> Result<Lent, PoolError> {
-        let deadline = self.deadline();
-        let turn = self.turn().await?;
-        let pool = self.clone();
-        // What the hand-out gets then finds nobody, and the drop of `Lent` gives it back.
-        self.detached(async move { pool.lend(&ask, deadline, turn).await }).await
-    }
-
-    /// Does a hand-out to its end: a caller who leaves cannot stop it half-way.
-    pub(super) async fn detached<T: Send + 'static>(
-        &self,
-        hand_out: impl Future<Output = Result<T, PoolError>> + Send + 'static,
-    ) -> Result<T, PoolError> {
-        let (reply, answer) = oneshot::channel();
-        let hand_out = async move {
-            let _ = reply.send(hand_out.await);
-        };
-        // What is logged on the way belongs to the caller's request.
-        self.0.settling.spawn(hand_out.in_current_span());
-        answer.await.unwrap_or(Err(PoolError::Store(StoreError::Away("the instance is stopping".into()))))
-    }
-
-    /// Waits for this caller's turn to be handed a key: half of the time limit at most, for the other half is the
-    /// store's. A store that is asked with hardly any time left would seem to have lost its answer.
-    pub(super) async fn turn(&self) -> Result<OwnedMutexGuard<()>, PoolError> {
+    pub(super) async fn lease_now(&self, ask: &Ask) -> Result<Lent, PoolError> {
         self.check_resolved()?;
-        let turn =
-            timeout(self.0.time_limit / 2, self.0.turn.clone().lock_owned()).await.map_err(|_| PoolError::Overloaded);
-        self.check_resolved()?;
-        turn
+        self.ask::<Leases>(self.request(ask)).await
     }
 
-    fn check_resolved(&self) -> Result<(), PoolError> {
+    pub(super) fn check_resolved(&self) -> Result<(), PoolError> {
         if self.0.unresolved.load(Ordering::Acquire) {
             return Err(PoolError::Store(StoreError::Away("an earlier hand-out is not resolved yet".into())));
         }
         Ok(())
     }
 
-    async fn lend(&self, ask: &Ask, deadline: Instant, turn: OwnedMutexGuard<()>) -> Result<Lent, PoolError> {
+    /// Asks the store for these leases; None = no key was usable. One answer per request: the key, and whether the lease
+    /// is a new one.
+    async fn reserve(
+        &self,
+        requests: &[LeaseRequest],
+        deadline: Instant,
+    ) -> Result<Option<Vec<Option<(LeasedKey, bool)>>>, PoolError> {
         let policy = self.policy();
-        let request = self.request(ask);
-        let leased = self
-            .look(policy.uses_per_key, deadline, || async {
-                let asked = Instant::now();
-                match self.until(deadline, self.store().lease(policy, &request)).await? {
-                    LeaseAnswer::New(key) => Ok(Some((key, true, asked))),
-                    LeaseAnswer::Same(key) => Ok(Some((key, false, asked))),
-                    LeaseAnswer::NoUsableKey => Ok(None),
-                }
-            })
-            .await;
-        let (key, new, asked) = match leased {
-            Err(PoolError::Store(error @ StoreError::Unresolved(_))) => {
-                self.resolve(request, turn);
-                return Err(PoolError::Store(error));
+        let leased: Vec<Option<(LeasedKey, bool)>> = match requests {
+            [request] => vec![match self.until(deadline, self.store().lease(policy, request)).await? {
+                LeaseAnswer::New(key) => Some((key, true)),
+                LeaseAnswer::Same(key) => Some((key, false)),
+                LeaseAnswer::NoUsableKey => None,
+            }],
+            requests => {
+                let leased = self.until(deadline, self.store().lease_all(policy, requests)).await?;
+                leased.into_iter().map(|key| Some((key?, true))).collect()
             }
-            other => other?,
         };
-        drop(turn);
-        self.tell_handed_out(key.id);
-        let lent = self.lent(key, new.then(|| request.clone()));
-        // The instant of asking is before the store's own: what is left of the lease is at least what is left here.
-        if new && asked.elapsed() > request.ttl / 2 {
-            return Err(PoolError::Store(StoreError::Away(
-                "the answer came after half of the lease had passed".into(),
-            )));
-        }
-        Ok(lent)
+        Ok(leased.iter().any(Option::is_some).then_some(leased))
     }
 
     fn request(&self, ask: &Ask) -> LeaseRequest {
@@ -213,6 +238,10 @@ impl Pool {
                 self.until(deadline, self.store().stats(self.policy(), uses_per_key)).await
             };
             let stats = stats.map_err(PoolError::nothing_lent)?;
+            if stats.keys.of(State::Usable) == 0 && self.0.keys_are_coming.load(Ordering::Acquire) {
+                let why = "its key file was not read yet since the start";
+                return Err(PoolError::Store(StoreError::Away(why.into())));
+            }
             if stats.keys.of(State::Usable) == 0 {
                 if uses_per_key == self.policy().uses_per_key {
                     self.tell_dry(&stats);
@@ -227,24 +256,34 @@ impl Pool {
         }
     }
 
-    /// Finds out what became of a lease whose answer was lost. Until then it keeps the turn: nothing else is handed
+    /// Finds out what became of leases whose answer was lost. Until then it keeps the turn: nothing else is handed
     /// out, and callers are told at once.
-    fn resolve(&self, request: LeaseRequest, turn: OwnedMutexGuard<()>) {
+    fn resolve(&self, requests: Vec<LeaseRequest>, turn: Turn) {
         let pool = self.clone();
         self.hold(turn, async move {
-            let there = pool.give_back(&request).await;
+            let missing = pool.give_all_back(requests).await;
+            let is_known = missing.is_empty();
             let again = async move {
                 // The command may have been delayed on its way, not lost: the server itself stops it after the
                 // time limit. Another look afterwards finds what it still did.
                 tokio::time::sleep(2 * pool.0.time_limit).await;
-                pool.give_back(&request).await;
+                pool.give_all_back(missing).await;
             };
-            (!there).then_some(again)
+            (!is_known).then_some(again)
         });
     }
 
+    /// Gives these leases back, however long the store is away. Answers those that were not there.
+    async fn give_all_back(&self, requests: Vec<LeaseRequest>) -> Vec<LeaseRequest> {
+        let given_back = stream::iter(requests).map(|request| async move {
+            let there = self.give_back(&request).await;
+            (!there).then_some(request)
+        });
+        given_back.buffer_unordered(GIVEN_BACK_AT_ONCE).filter_map(std::future::ready).collect().await
+    }
+
     /// Waits until the store answers again after a take whose answer was lost. Until then it keeps the turn.
-    pub(super) fn wait_out(&self, turn: OwnedMutexGuard<()>) {
+    pub(super) fn wait_out(&self, turn: Turn) {
         let pool = self.clone();
         self.hold(turn, async move {
             let mut pause = BACK_OFF.0;
@@ -257,11 +296,7 @@ impl Pool {
     }
 
     /// Keeps the turn until `known` says what became of a hand-out; what it answers with is done afterwards.
-    fn hold<F: Future<Output = ()> + Send>(
-        &self,
-        turn: OwnedMutexGuard<()>,
-        known: impl Future<Output = Option<F>> + Send + 'static,
-    ) {
+    fn hold<F: Future<Output = ()> + Send>(&self, turn: Turn, known: impl Future<Output = Option<F>> + Send + 'static) {
         self.0.unresolved.store(true, Ordering::Release);
         self.tell_unanswered();
         let pool = self.clone();

@@ -1,12 +1,15 @@
 //! The pool as its callers see it: lending over a store, with a limit on every wait.
 
+mod desk;
 mod error;
 mod events;
 pub mod export;
 mod files;
+mod find;
 pub mod import;
 mod lend;
 mod outage;
+mod report;
 mod stats;
 mod sweep;
 mod take;
@@ -21,17 +24,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
+pub use files::ComingKeys;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 pub use wait::WAITERS;
 
 use crate::domain::{
-    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
-    UsageCount,
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, UsageCount,
 };
-use crate::store::{
-    AddedKeys, Changed, DatabaseFound, Examination, FoundKey, Incremented, Page, Seen, Settled, Store, StoreError,
-};
+use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Incremented, Page, Seen, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
 /// their time, and the server goes on with them.
@@ -42,6 +43,22 @@ const EXAMINING: Duration = Duration::from_secs(300);
 
 /// How many keys are reset in one step.
 const RESET_AT_ONCE: u32 = 1000;
+
+/// How callers are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// The longest that a caller waits for the store.
+    pub time_limit: Duration,
+    /// Whether callers who come while others are served go to the store together.
+    pub combine: bool,
+}
+
+impl From<Duration> for Serving {
+    /// Combined, with this time limit.
+    fn from(time_limit: Duration) -> Self {
+        Self { time_limit, combine: true }
+    }
+}
 
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
@@ -55,9 +72,8 @@ pub struct Pools {
 
 impl Pools {
     /// The pools of these policies. Nothing is lent before [`Pools::prepare`] was successful once.
-    ///
-    /// `time_limit` is the longest that a caller waits for the store.
-    pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, time_limit: Duration) -> Self {
+    pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, serving: impl Into<Serving>) -> Self {
+        let Serving { time_limit, combine } = serving.into();
         let settling = TaskTracker::new();
         let waiting_room = wait::WaitingRoom::new();
         let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
@@ -69,7 +85,13 @@ impl Pools {
                 time_limit,
                 places: Arc::clone(&places),
                 ready: AtomicBool::new(false),
+                keys_are_coming: AtomicBool::new(false),
                 turn: Arc::new(Mutex::new(())),
+                together: if combine { desk::TOGETHER } else { 1 },
+                leases: desk::Desk::default(),
+                takes: desk::Desk::default(),
+                finds: desk::Desk::default(),
+                uses: desk::Desk::default(),
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
@@ -205,9 +227,16 @@ struct PoolInner {
     places: Arc<Semaphore>,
     /// The store has what this pool needs.
     ready: AtomicBool,
-    /// Who holds it hands out. One at a time: so an instance has at most one hand-out under way whose answer can be
-    /// lost, and a stalled store does not burn the pool.
+    /// See [`Pool::expect_keys`].
+    keys_are_coming: AtomicBool,
+    /// See [`desk::Turn`].
     turn: Arc<Mutex<()>>,
+    /// How many callers go to the store in one step.
+    together: usize,
+    leases: desk::Desk<lend::Leases>,
+    takes: desk::Desk<take::Takes>,
+    finds: desk::Desk<find::Finds>,
+    uses: desk::Desk<report::Uses>,
     /// A hand-out's answer was lost, and what became of it is not known yet.
     unresolved: AtomicBool,
     stats: stats::Recent,
@@ -259,36 +288,6 @@ impl Pool {
         answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
     }
 
-    /// The key to use next, where keys with at most `max_uses` uses counted or out on lease are taken; the pool's
-    /// own limit where None. Stamped, neither reserved nor counted.
-    ///
-    /// # Errors
-    /// [`PoolError::NoUsableKey`] after a look that could have found one.
-    pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
-        let deadline = self.deadline();
-        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
-        let _turn = self.turn().await?;
-        let found = self.look(uses_per_key, deadline, || async {
-            let found = self.store().find_usable_key(self.policy(), uses_per_key);
-            self.until(deadline, found).await
-        });
-        let found = found.await?;
-        // Another limit than the pool's own is about other keys than those that go next.
-        if uses_per_key == self.policy().uses_per_key {
-            self.tell_handed_out(found.id);
-        }
-        Ok(found)
-    }
-
-    /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.
-    ///
-    /// # Errors
-    /// Where the store does not answer.
-    pub async fn peek_usable_key(&self, max_uses: Option<u32>) -> Result<Option<Seen<Key>>, PoolError> {
-        let uses_per_key = max_uses.map_or(self.policy().uses_per_key, |max_uses| max_uses.saturating_add(1));
-        self.within_limit(self.store().peek_usable_key(self.policy(), uses_per_key)).await
-    }
-
     /// Counts one use of a key, whatever its state.
     ///
     /// # Errors
@@ -309,18 +308,6 @@ impl Pool {
     /// [`PoolError::UnknownKey`].
     pub async fn look_up(&self, key: &KeyRef) -> Result<Seen<Key>, PoolError> {
         self.within_limit(self.store().look_up(self.policy(), key)).await?.ok_or(PoolError::UnknownKey)
-    }
-
-    /// Ends a lease with its effect.
-    ///
-    /// # Errors
-    /// [`PoolError::LeaseGone`] where it was settled or has lapsed; nothing was changed.
-    pub async fn report(&self, lease: &LeaseId, report: Report) -> Result<Settled, PoolError> {
-        let settled = self.within_limit(self.store().report(self.policy(), lease, report)).await?;
-        let settled = settled.ok_or(PoolError::LeaseGone)?;
-        self.tell_reported(lease, report.outcome(), &settled);
-        self.0.line.freed();
-        Ok(settled)
     }
 
     /// Lets a lease last `ttl` from now, never shorter than it would have.

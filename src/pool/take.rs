@@ -1,13 +1,57 @@
 //! Taking: a key handed out and counted in one step, without a lease.
 
-use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
+use super::desk::{Caller, Desk, Service, Turn, earliest, refuse};
+use super::{Pool, PoolError, PoolInner};
+use crate::store::Taken;
 
-use super::{Pool, PoolError};
-use crate::store::{StoreError, Taken};
+/// The desk of the takes: those who go together take uses of the same key, as many as are left.
+pub(super) struct Takes;
+
+impl Service for Takes {
+    type Ask = ();
+    type Got = Taken;
+    type Leave = Turn;
+
+    fn desk(pool: &PoolInner) -> &Desk<Self> {
+        &pool.takes
+    }
+
+    async fn leave(pool: &Pool) -> Turn {
+        pool.turn().await
+    }
+
+    fn go_together((): &(), (): &()) -> bool {
+        true
+    }
+
+    async fn serve(pool: &Pool, mut callers: Vec<Caller<Self>>, turn: Turn) {
+        let deadline = earliest(&callers);
+        let uses = u32::try_from(callers.len()).unwrap_or(u32::MAX);
+        let taken = pool.look(pool.policy().uses_per_key, deadline, || async {
+            pool.until(deadline, pool.store().take(pool.policy(), uses)).await
+        });
+        let taken = match taken.await {
+            Ok(taken) => taken,
+            Err(error) => {
+                if error.is_unresolved() {
+                    pool.wait_out(turn);
+                }
+                return refuse(callers, error);
+            }
+        };
+        drop(turn);
+        pool.tell_handed_out(taken.id);
+        let again = callers.split_off(callers.len().min(taken.uses as usize));
+        for caller in callers {
+            caller.answer(Ok(Taken { uses: 1, ..taken.clone() }));
+        }
+        pool.0.takes.go_again(again);
+    }
+}
 
 impl Pool {
-    /// Hands out the key that goes first and counts one use of it, in one durable step.
+    /// Hands out the key that goes first and counts one use of it, in one durable step. `usage_count` of the answer
+    /// counts the uses of those who took in the same step too.
     ///
     /// A take whose answer is lost may have counted its use, and keeps it counted: nobody can say whether somebody
     /// got the key.
@@ -15,29 +59,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn take(&self) -> Result<Taken, PoolError> {
-        let deadline = self.deadline();
-        let turn = self.turn().await?;
-        let pool = self.clone();
-        self.detached(async move { pool.take_in_turn(deadline, turn).await }).await
-    }
-
-    async fn take_in_turn(&self, deadline: Instant, turn: OwnedMutexGuard<()>) -> Result<Taken, PoolError> {
-        let taken = self
-            .look(self.policy().uses_per_key, deadline, || async {
-                self.until(deadline, self.store().take(self.policy(), 1)).await
-            })
-            .await;
-        match taken {
-            Ok(taken) => {
-                drop(turn);
-                self.tell_handed_out(taken.id);
-                Ok(taken)
-            }
-            Err(PoolError::Store(error @ StoreError::Unresolved(_))) => {
-                self.wait_out(turn);
-                Err(PoolError::Store(error))
-            }
-            Err(error) => Err(error),
-        }
+        self.check_resolved()?;
+        self.ask::<Takes>(()).await
     }
 }

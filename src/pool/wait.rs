@@ -74,7 +74,7 @@ impl Pool {
         let Ok(_head) = head else { return self.none_at_last(ask, came).await };
         loop {
             let asked = Instant::now();
-            let looked = self.lease_now(ask.clone()).await;
+            let looked = self.lease_now(&ask).await;
             let due = match &looked {
                 Err(PoolError::NoUsableKey { stats, .. }) => match self.next_look(stats, asked).await? {
                     Some(due) => due,
@@ -120,6 +120,6 @@ impl Pool {
         if stats.keys.of(State::Usable) == 0 {
             return Err(PoolError::NoUsableKey { pool: self.policy().name.clone(), stats: Box::new(stats) });
         }
-        self.lease_now(ask).await
+        self.lease_now(&ask).await
     }
 }

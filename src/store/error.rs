@@ -23,17 +23,32 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same failure for another who asked in the same step; of its causes only the text.
+    pub fn same(&self) -> Self {
+        let causes = |cause: &Cause| -> Cause { causes(&**cause).join(": ").into() };
+        match self {
+            Self::Away(cause) => Self::Away(causes(cause)),
+            Self::Unresolved(cause) => Self::Unresolved(causes(cause)),
+            Self::Refused(cause) => Self::Refused(causes(cause)),
+            Self::Unusable(text) => Self::Unusable(text.clone()),
+        }
+    }
+
     /// The whole chain of causes in one line, for the log.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        causes(self).join(": ")
     }
+}
+
+/// An error and its causes, each in its own words.
+fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    words
 }
 
 #[cfg(test)]
@@ -44,6 +59,7 @@ mod tests {
     fn the_chain_names_every_cause_once() {
         let error = StoreError::Away(Box::new(std::io::Error::other("connection refused")));
         assert_eq!(error.chain(), "the store cannot be reached: connection refused");
+        assert_eq!(error.same().chain(), error.chain());
         assert_eq!(StoreError::Unusable("no".to_owned()).chain(), "no");
     }
 }

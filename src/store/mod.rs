@@ -47,6 +47,13 @@ pub struct LeaseRequest {
     pub idem: IdempotencyDigest,
 }
 
+impl LeaseRequest {
+    /// Whether it came with an Idempotency-Key, and so may have been asked before.
+    pub fn is_repeatable(&self) -> bool {
+        self.idem != IdempotencyDigest::none(self.entry)
+    }
+}
+
 /// A key on lease.
 #[derive(Clone, Debug)]
 pub struct LeasedKey {
@@ -257,6 +264,15 @@ pub trait Store: Send + Sync {
     /// request.
     async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError>;
 
+    /// Reserves one use for each of these requests, none of which is a repeatable one, in a step for all of them. One
+    /// answer per request, in their order; None = it got none, and where another one did, another look may find one.
+    /// An error is about all of them.
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError>;
+
+    /// The keys to use next, for so many callers, as `find_usable_key` finds one: up to one for each. None at all = no
+    /// key is usable.
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError>;
+
     /// Ends a lease that could not be answered, as unused. False = it is not there: never made, settled, or lapsed;
     /// or the same request was repeated and answered with it, and so it has a holder. Finds it by the request alone,
     /// for its key may not be known.
@@ -264,6 +280,10 @@ pub trait Store: Send + Sync {
 
     /// Ends a lease with its effect. None = it is gone: settled or lapsed; nothing was changed.
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError>;
+
+    /// Ends these leases as used, each another one, in a step for all of them. One answer per lease, in their order, as
+    /// [`Store::report`] gives it for one. An error is about all of them.
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError>;
 
     /// Lets a lease last `ttl` from now, never shorter than it would have. None = it is gone.
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError>;

@@ -49,3 +49,4 @@ mod states;
 mod support;
 mod sweep;
 mod take;
+mod together;

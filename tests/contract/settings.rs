@@ -24,6 +24,7 @@ const TABLE: &[Row] = &[
     ("FLASK_RUN_PORT", &[FAULTS, OLD]),
     ("KEYLEND_TOKENS", &[FAULTS, "src/config/tokens.rs::entries_and_sections_are_one_list", "tests/program/tokens.rs::the_entry_the_section_and_the_curl_of_a_new_token_work"]),
     ("KEYLEND_OPEN_FLASK", &[FAULTS, DEFAULTS, "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
+    ("KEYLEND_COMBINE", &[FAULTS, DEFAULTS, "tests/exactness/servers.rs::a_crowd_that_leases_keys_spreads_over_fresh_keys"]),
     ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),
     ("KEYLEND_BODY_LIMIT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused"]),
     ("KEYLEND_CONFIG", &[FAULTS, "src/config/source.rs::the_file_is_the_named_one_else_keylend_toml_where_it_exists", "tests/program/settings.rs::pools_of_the_file_lend_by_their_own_policies"]),

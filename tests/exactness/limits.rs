@@ -9,6 +9,7 @@ use keylend::domain::{KeyId, KeyRef, NewKey, Outcome, Picks, Policy, Report, Sec
 use keylend::pool::{Ask, Pool, PoolError, Pools};
 use keylend::store::FoundKey;
 
+use crate::combine::serving;
 use crate::place::{Place, TIME_LIMIT};
 use crate::support::raw::{Monitor, Raw, Uses};
 use crate::support::{fill, within};
@@ -31,7 +32,7 @@ fn policy(picks: Picks, uses_per_key: u32) -> Policy {
 async fn instances(place: &Place, policy: &Policy) -> Vec<Pool> {
     let mut instances = Vec::new();
     for _ in 0..3 {
-        let pools = Pools::new(place.store().await, [policy.clone()], TIME_LIMIT);
+        let pools = Pools::new(place.store().await, [policy.clone()], serving(TIME_LIMIT));
         pools.prepare().await.unwrap();
         instances.push(pools.get("limits").unwrap().clone());
     }
@@ -205,7 +206,7 @@ async fn a_crowd_of_640_on_one_instance_gets_640_different_keys(place: Place) {
     fill(&place, &policy, 1000).await;
     // The last of the crowd waits for all the others: its turn is bounded by half of this.
     let patience = std::time::Duration::from_secs(600);
-    let pools = Pools::new(place.store().await, [policy], patience);
+    let pools = Pools::new(place.store().await, [policy], serving(patience));
     pools.prepare().await.unwrap();
     let instance = [pools.get("limits").unwrap().clone()];
     let found = all_at_once(&instance, 320, |pool| async move { pool.find_usable_key(None).await.unwrap().id }).await;

@@ -2,6 +2,8 @@
 //! stores.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../support/combine.rs"]
+mod combine;
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;

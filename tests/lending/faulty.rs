@@ -172,6 +172,26 @@ impl Store for Faulty {
         answer
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        self.asked.notify_one();
+        let stall = *self.stall.borrow();
+        if stall == Stall::AfterApplying {
+            self.inner.lease_all(pool, requests).await?;
+            return std::future::pending().await;
+        }
+        self.gate().await;
+        let answer = self.inner.lease_all(pool, requests).await;
+        if let Stall::Late(delay) = stall {
+            tokio::time::sleep(delay).await;
+        }
+        answer
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        self.gate().await;
+        self.inner.find_all(pool, uses_per_key, callers).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         self.gate().await;
         let there = self.inner.give_back(pool, request).await?;
@@ -182,6 +202,11 @@ impl Store for Faulty {
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
         self.gate().await;
         self.inner.report(pool, lease, report).await
+    }
+
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        self.gate().await;
+        self.inner.report_used(pool, leases).await
     }
 
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {

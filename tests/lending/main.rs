@@ -1,6 +1,8 @@
 //! Lending over a store that stalls, loses answers or goes away: rules 4 and 5.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "../support/combine.rs"]
+mod combine;
 mod faulty;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
+use combine::serving;
 use faulty::{Faulty, Stall};
 
 const TIME_LIMIT: Duration = Duration::from_millis(150);
@@ -26,11 +29,15 @@ struct Lending {
 impl Lending {
     /// A pool `once` of `keys` keys, one use each.
     async fn over_faulty_store(keys: usize) -> Self {
+        Self::with_time_limit(keys, TIME_LIMIT).await
+    }
+
+    async fn with_time_limit(keys: usize, time_limit: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
         let store = Arc::new(Faulty::new(sqlite));
         let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
-        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], TIME_LIMIT);
+        let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], serving(time_limit));
         pools.prepare().await.unwrap();
         let keys = (0..keys).map(|key| NewKey::fresh(Secret::parse(&format!("sk-{key}")).unwrap()));
         store.inner().add(pools.get("once").unwrap().policy(), &keys.collect::<Vec<_>>()).await.unwrap();
@@ -84,6 +91,18 @@ async fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_b
     };
     lent.answered();
     assert_eq!(lending.leased().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_no_key_is_not_said_while_the_first_ones_are_on_their_way() {
+    let lending = Lending::over_faulty_store(0).await;
+    let pool = lending.pool();
+    let coming = pool.expect_keys();
+    assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_))));
+    assert!(matches!(pool.take().await, Err(PoolError::Store(_))));
+    drop(coming);
+    assert!(matches!(pool.take().await, Err(PoolError::NoUsableKey { .. })));
+    assert!(matches!(pool.find_usable_key(None).await, Err(PoolError::NoUsableKey { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,9 +170,10 @@ async fn a_long_line_of_callers_is_no_lost_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_answered_after_half_of_its_time_is_not_handed_out() {
-    let lending = Lending::over_faulty_store(1).await;
-    lending.store.stall(Stall::Late(Duration::from_millis(60)));
-    let ask = Ask { ttl: Some(Duration::from_millis(100)), ..Ask::default() };
+    let lending = Lending::with_time_limit(1, PATIENCE).await;
+    // What is left is enough to give it back on a slow machine.
+    lending.store.stall(Stall::Late(Duration::from_millis(1_100)));
+    let ask = Ask { ttl: Some(Duration::from_secs(2)), ..Ask::default() };
     assert!(matches!(lending.pool().lease(ask).await, Err(PoolError::Store(_))));
     lending.store.heal();
     lending.pools.settle(PATIENCE).await;
@@ -182,7 +202,7 @@ async fn a_stalled_store_fails_every_call_within_the_time_limit() {
 async fn nothing_is_lent_before_the_store_is_prepared() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
-    let pools = Pools::new(Arc::new(store), Policy::built_in(), PATIENCE);
+    let pools = Pools::new(Arc::new(store), Policy::built_in(), serving(PATIENCE));
     let pool = pools.get("stability").unwrap();
     assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_))));
     assert!(pools.check_ready().await.is_err());

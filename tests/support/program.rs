@@ -16,6 +16,7 @@ pub fn keylend(folder: &TempDir, settings: &[(&str, String)], arguments: &[&str]
     let mut command = Command::new(env!("CARGO_BIN_EXE_keylend"));
     command.current_dir(folder.path()).env_clear().args(arguments);
     command.envs(settings.iter().map(|(name, value)| (*name, value)));
+    command.envs(std::env::var("KEYLEND_TEST_COMBINE").map(|way| ("KEYLEND_COMBINE", way)));
     command
 }
 

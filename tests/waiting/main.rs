@@ -1,6 +1,8 @@
 //! Callers that wait for a key: in order of arrival, as long as one can become free, and no longer.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "../support/combine.rs"]
+mod combine;
 #[path = "../support/place.rs"]
 mod place;
 
@@ -11,6 +13,7 @@ use keylend::pool::{Ask, Lent, Pool, PoolError, Pools};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use combine::serving;
 use place::{Place, TIME_LIMIT, run};
 
 /// Longer than any test: who waits so long is answered for another reason than that its time is over.
@@ -22,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// An instance with a pool `once`, one use per key.
 async fn instance(place: &Place) -> Pools {
     let once = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
-    let pools = Pools::new(place.store().await, [once], TIME_LIMIT);
+    let pools = Pools::new(place.store().await, [once], serving(TIME_LIMIT));
     pools.prepare().await.unwrap();
     pools
 }
@@ -125,7 +128,7 @@ async fn a_key_that_rests_is_handed_out_when_its_rest_is_over(place: Place) {
 async fn a_lease_that_lapses_frees_its_key_in_a_refund_pool(place: Place) {
     let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
     let policy = Policy { lapsed: keylend::domain::Lapsed::Refund, ..policy };
-    let pools = Pools::new(place.store().await, [policy], TIME_LIMIT);
+    let pools = Pools::new(place.store().await, [policy], serving(TIME_LIMIT));
     pools.prepare().await.unwrap();
     once(&pools).add(&[NewKey::fresh(Secret::parse("sk-0").unwrap())]).await.unwrap();
     let short = Ask { ttl: Some(Duration::from_secs(1)), ..Ask::default() };

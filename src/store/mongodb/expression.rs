@@ -87,6 +87,11 @@ pub(super) fn leases() -> Document {
     doc! {"$cond": [{"$isArray": "$leases"}, "$leases", []]}
 }
 
+/// The leases that ended a moment ago, which each mark of a step keeps: `{id, b}`, the step that ended it in `b`.
+pub(super) fn remembered() -> Document {
+    doc! {"$cond": [{"$isArray": "$mark.s"}, "$mark.s", []]}
+}
+
 /// How many leases are open, lapsed or not. Entries that nobody understands hold their use too.
 pub(super) fn open() -> Document {
     doc! {"$size": leases()}

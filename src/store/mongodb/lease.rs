@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, bson, doc};
 
 use super::expression::{self, NOW};
 use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document, error, filter, settle, sweep};
+use crate::domain::Policy;
 use crate::domain::timestamp::millis;
-use crate::domain::{IdempotencyDigest, Policy};
 use crate::store::StoreError;
 
 /// How often a request that meets its own twins looks again, and the longest pause before it does. The caller's time
@@ -21,7 +21,7 @@ pub(super) async fn lease(
     request: &LeaseRequest,
 ) -> Result<LeaseAnswer, StoreError> {
     // Without an Idempotency-Key there is no earlier request to look for.
-    if request.idem == IdempotencyDigest::none(request.entry) {
+    if !request.is_repeatable() {
         return match reserve(store, pool, request).await {
             Ok(leased) => Ok(leased?),
             Err(error) => Err(error::of_write(error)),
@@ -69,17 +69,26 @@ async fn reserve(
 
 /// Settles what lapsed, adds the lease, stamps the key: the limit still holds, for what lapsed is counted.
 fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
-    let entry = doc! {
+    with_leases(pool, bson!([entry(request)]))
+}
+
+/// The same for a list of leases.
+pub(super) fn with_leases(pool: &Policy, entries: impl Into<Bson>) -> Vec<Document> {
+    vec![doc! {"$set": {
+        "usage_count": expression::settled_count(pool.lapsed, NOW),
+        "leases": {"$concatArrays": [expression::live(NOW), entries]},
+        "last_used": NOW,
+    }}]
+}
+
+/// The entry of a lease that begins now.
+pub(super) fn entry(request: &LeaseRequest) -> Document {
+    doc! {
         "id": {"$literal": request.entry.to_string()},
         "expires_at": {"$add": [NOW, millis(request.ttl)]},
         "by": {"$literal": &request.by},
         "idem": {"$literal": request.idem.as_str()},
-    };
-    vec![doc! {"$set": {
-        "usage_count": expression::settled_count(pool.lapsed, NOW),
-        "leases": {"$concatArrays": [expression::live(NOW), [entry]]},
-        "last_used": NOW,
-    }}]
+    }
 }
 
 /// The open lease of an earlier request with the same Idempotency-Key, from here on the lease of both: who asked
@@ -99,13 +108,17 @@ pub(super) async fn same_request(
 
 /// What is read of a leased key: of its leases only the one whose `field` has this value.
 fn projection(field: &str, value: &str) -> Document {
-    let own = doc! {"$eq": [format!("$$lease.{field}"), {"$literal": value}]};
+    projection_of(doc! {"$eq": [format!("$$lease.{field}"), {"$literal": value}]})
+}
+
+/// The same of all leases for which this holds.
+pub(super) fn projection_of(own: Document) -> Document {
     let leases = doc! {"$filter": {"input": expression::leases(), "as": "lease", "cond": own}};
     doc! {"api_key": 1, "usage_count": 1, "leases": leases}
 }
 
 /// The key of a document read with [`projection`].
-fn leased_key(document: &Document) -> Result<LeasedKey, StoreError> {
+pub(super) fn leased_key(document: &Document) -> Result<LeasedKey, StoreError> {
     let lost = || StoreError::Unresolved("a leased document changed its shape on its way".into());
     let entry = document.get_array("leases").ok().and_then(|leases| leases.first()?.as_document()).ok_or_else(lost)?;
     Ok(LeasedKey {

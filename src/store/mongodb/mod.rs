@@ -6,6 +6,7 @@
 
 mod add;
 mod bring;
+mod candidates;
 mod change;
 mod connect;
 mod databases;
@@ -35,6 +36,7 @@ mod state_taken_over;
 mod stats;
 mod sweep;
 mod take;
+mod together;
 
 use std::time::Duration;
 
@@ -66,6 +68,7 @@ pub struct MongoStore {
     time_limit: Duration,
     /// See [`Store::at_once`].
     at_once: usize,
+    candidates: candidates::Candidates,
 }
 
 impl MongoStore {
@@ -78,7 +81,7 @@ impl MongoStore {
     /// [`StoreError::Unusable`] where the URI cannot be understood.
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
-        Ok(Self { client, database, time_limit, at_once })
+        Ok(Self { client, database, time_limit, at_once, candidates: candidates::Candidates::default() })
     }
 
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
@@ -167,12 +170,24 @@ impl Store for MongoStore {
         lease::lease(self, pool, request).await
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        together::lease_all(self, pool, requests).await
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        together::find_all(self, pool, uses_per_key, callers).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         settle::give_back(self, pool, request).await
     }
 
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
         report::report(self, pool, lease, report).await
+    }
+
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        report::report_used(self, pool, leases).await
     }
 
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {

@@ -13,7 +13,7 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
     // The mark tells how many uses this step took: the answer shows the document only as it is afterwards.
     // $mergeObjects makes it a value of its own; a plain document would be set into whatever mark there is, and into
     // each element of a list.
-    let mark = doc! {"b": ObjectId::new(), "n": {"$min": [i64::from(uses), left]}};
+    let mark = doc! {"b": ObjectId::new(), "n": {"$min": [i64::from(uses), left]}, "s": expression::remembered()};
     let update = vec![
         doc! {"$set": {"mark": {"$mergeObjects": [mark]}}},
         doc! {"$set": {"usage_count": {"$add": ["$usage_count", "$mark.n"]}, "last_used": NOW}},

@@ -16,6 +16,23 @@ pub(super) fn find_usable_key(step: &Step<'_>, pool: &Policy, uses_per_key: u32)
         .map(Some)
 }
 
+/// One find after another: each stamps its key, which then goes last.
+pub(super) fn find_all(
+    step: &Step<'_>,
+    pool: &Policy,
+    uses_per_key: u32,
+    callers: usize,
+) -> rusqlite::Result<Vec<FoundKey>> {
+    let mut found = Vec::with_capacity(callers);
+    while found.len() < callers {
+        match find_usable_key(step, pool, uses_per_key)? {
+            Some(key) => found.push(key),
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
 pub(super) fn peek_usable_key(
     step: &Step<'_>,
     pool: &Policy,

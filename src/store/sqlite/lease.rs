@@ -46,6 +46,23 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
         .map(LeaseAnswer::New)
 }
 
+/// One lease after another; where one finds no usable key, the next would not either.
+pub(super) fn lease_all(
+    step: &Step<'_>,
+    pool: &Policy,
+    requests: &[LeaseRequest],
+) -> rusqlite::Result<Vec<Option<LeasedKey>>> {
+    let mut leased = Vec::with_capacity(requests.len());
+    for request in requests {
+        match lease(step, pool, request)? {
+            LeaseAnswer::New(key) | LeaseAnswer::Same(key) => leased.push(Some(key)),
+            LeaseAnswer::NoUsableKey => break,
+        }
+    }
+    leased.resize_with(requests.len(), || None);
+    Ok(leased)
+}
+
 /// The open lease that the same request got before, from here on the lease of both: who asked first can no longer
 /// give it back. None also where it has lapsed.
 pub(super) fn find_same(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {

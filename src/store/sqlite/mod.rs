@@ -153,6 +153,16 @@ impl Store for SqliteStore {
         self.write(move |step| lease::lease(step, &pool, &request)).await
     }
 
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+        let (pool, requests) = (pool.clone(), requests.to_vec());
+        self.write(move |step| lease::lease_all(step, &pool, &requests)).await
+    }
+
+    async fn find_all(&self, pool: &Policy, uses_per_key: u32, callers: usize) -> Result<Vec<FoundKey>, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| find_usable_key::find_all(step, &pool, uses_per_key, callers)).await
+    }
+
     async fn give_back(&self, pool: &Policy, request: &LeaseRequest) -> Result<bool, StoreError> {
         let (pool, request) = (pool.clone(), request.clone());
         self.write(move |step| settle::give_back(step, &pool, &request)).await
@@ -161,6 +171,12 @@ impl Store for SqliteStore {
     async fn report(&self, pool: &Policy, lease: &LeaseId, report: Report) -> Result<Option<Settled>, StoreError> {
         let (pool, lease) = (pool.clone(), lease.clone());
         self.write(move |step| report::report(step, &pool, &lease, report)).await
+    }
+
+    async fn report_used(&self, pool: &Policy, leases: &[LeaseId]) -> Result<Vec<Option<Settled>>, StoreError> {
+        let (pool, leases) = (pool.clone(), leases.to_vec());
+        self.write(move |step| leases.iter().map(|lease| report::report(step, &pool, lease, Report::USED)).collect())
+            .await
     }
 
     async fn renew(&self, pool: &Policy, lease: &LeaseId, ttl: Duration) -> Result<Option<Timestamp>, StoreError> {

@@ -1,5 +1,7 @@
-//! A thread that owns one connection and does one step after another on it.
+//! A thread that owns one connection and does one step after another on it. Writes that stand in line together are
+//! made durable together: one transaction, and one wait for the disk.
 
+use std::collections::VecDeque;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,7 +24,55 @@ const LEAVE_FREE: Duration = Duration::from_micros(500);
 /// After this many writes with none of another process between them, nothing is left free any more.
 const ALONE: u32 = 100;
 
-type Job = Box<dyn FnOnce(&mut Line) + Send>;
+/// How many writes share a transaction at most.
+const TOGETHER: usize = 256;
+
+/// What stands in line.
+enum Job {
+    Read(Box<dyn FnOnce(&mut Line) + Send>),
+    Write(Box<dyn Write + Send>),
+}
+
+/// A write, in its turn: done once, then told once what became of it.
+trait Write {
+    /// Whether nobody waits for it any more.
+    fn is_left(&self) -> bool;
+
+    /// Does it. False = it failed, and all that it did is to be undone.
+    fn act(&mut self, step: &Step<'_>) -> bool;
+
+    /// Tells the one who waits what came of it; or, where it was undone or its end is not known, this instead.
+    fn tell(self: Box<Self>, instead: Option<StoreError>);
+}
+
+/// A write that answers with a `T`.
+struct Asked<T, F> {
+    step: Option<F>,
+    done: Option<rusqlite::Result<T>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F: FnOnce(&Step<'_>) -> rusqlite::Result<T>> Write for Asked<T, F> {
+    fn is_left(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn act(&mut self, step: &Step<'_>) -> bool {
+        let act = self.step.take();
+        self.done = act.map(|act| act(step));
+        matches!(self.done, Some(Ok(_)))
+    }
+
+    fn tell(self: Box<Self>, instead: Option<StoreError>) {
+        let told = match (instead, self.done) {
+            (_, Some(Err(error))) => Err(refused(error)),
+            (None, Some(Ok(value))) => Ok(value),
+            (Some(error), _) => Err(error),
+            (None, None) => Err(StoreError::Away("it was not done".into())),
+        };
+        let _ = self.reply.send(told);
+    }
+}
 
 /// The handle of the thread, which ends when the handle is dropped and its line is empty.
 pub(super) struct Worker {
@@ -50,8 +100,9 @@ impl Worker {
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut state = Line { connection, file, patience, written: Instant::now(), version: 0, alone_for: 0 };
-            while let Some(job) = line.blocking_recv() {
-                job(&mut state);
+            let mut jobs = Vec::with_capacity(TOGETHER);
+            while line.blocking_recv_many(&mut jobs, TOGETHER) > 0 {
+                state.work(&mut jobs);
             }
         })?;
         Ok(Self { jobs })
@@ -62,7 +113,9 @@ impl Worker {
         &self,
         step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(|line| line.write(step)).await
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { step: Some(step), done: None, reply };
+        self.ask(Job::Write(Box::new(asked)), answer).await
     }
 
     /// Does `step` on one snapshot of the file.
@@ -70,20 +123,16 @@ impl Worker {
         &self,
         step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(|line| line.read(step)).await
+        let (reply, answer) = oneshot::channel();
+        let read = move |line: &mut Line| {
+            if !reply.is_closed() {
+                let _ = reply.send(line.read(step));
+            }
+        };
+        self.ask(Job::Read(Box::new(read)), answer).await
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Line) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |line| {
-            // Who no longer waits gets nothing done: the line moves on at once.
-            if !reply.is_closed() {
-                let _ = reply.send(work(line));
-            }
-        });
+    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
         let stopped = || StoreError::Away("the thread of the embedded store has ended".into());
         self.jobs.send(job).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -91,22 +140,73 @@ impl Worker {
 }
 
 impl Line {
-    fn write<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    fn work(&mut self, jobs: &mut Vec<Job>) {
+        let mut writes = VecDeque::new();
+        for job in jobs.drain(..) {
+            match job {
+                Job::Read(read) => read(self),
+                Job::Write(write) => writes.push_back(write),
+            }
+        }
+        while !writes.is_empty() {
+            self.write(&mut writes);
+        }
+    }
+
+    /// Does as many of these as fit into one transaction, and tells what became of them.
+    fn write(&mut self, writes: &mut VecDeque<Box<dyn Write + Send>>) {
+        let mut done = Vec::new();
+        let error = match self.write_some(writes, &mut done) {
+            Ok(()) => None,
+            Err(error) => {
+                // Those that are left would fare the same.
+                done.extend(writes.drain(..));
+                Some(error)
+            }
+        };
+        for write in done {
+            write.tell(error.as_ref().map(StoreError::same));
+        }
+    }
+
+    fn write_some(
+        &mut self,
+        writes: &mut VecDeque<Box<dyn Write + Send>>,
+        done: &mut Vec<Box<dyn Write + Send>>,
+    ) -> Result<(), StoreError> {
         self.file.check()?;
         // Other processes that write have the file first.
         if self.alone_for < ALONE {
             std::thread::sleep(LEAVE_FREE.saturating_sub(self.written.elapsed()));
         }
         let begin = || Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
-        let tx = busy::wait(self.patience, begin).map_err(refused)?;
-        let (value, version) = transact(tx, |step_in| {
-            let mut version = step_in.tx.prepare_cached("PRAGMA data_version")?;
-            Ok((step(step_in)?, version.query_row([], |row| row.get(0))?))
-        })?;
+        let mut step = Step { tx: busy::wait(self.patience, begin).map_err(refused)?, now: Timestamp::from_millis(0) };
+        let version: i64 = step
+            .tx
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut version| version.query_row([], |row| row.get(0)))
+            .map_err(refused)?;
+        while let Some(write) = writes.pop_front() {
+            // Who no longer waits gets nothing done.
+            if write.is_left() {
+                continue;
+            }
+            done.push(write);
+            let Some(write) = done.last_mut() else { break };
+            step.now = now(&step.tx).map_err(refused)?;
+            run(&step.tx, "SAVEPOINT one").map_err(refused)?;
+            if write.act(&step) {
+                run(&step.tx, "RELEASE one").map_err(refused)?;
+            } else if run(&step.tx, "ROLLBACK TO one").and_then(|()| run(&step.tx, "RELEASE one")).is_err() {
+                // A disk that is full, or fails, ended the transaction: those before it are undone as well.
+                return Err(StoreError::Away("another step that shared the transaction failed".into()));
+            }
+        }
+        commit(step.tx)?;
         self.alone_for = if version == self.version { self.alone_for.saturating_add(1) } else { 0 };
         self.version = version;
         self.written = Instant::now();
-        Ok(value)
+        Ok(())
     }
 
     fn read<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -140,20 +240,28 @@ impl File {
 }
 
 fn transact<T>(tx: Transaction<'_>, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-    // The transaction is the clock's reader: an instant from before it began could be older than what others wrote.
-    let now = tx
-        .prepare_cached("SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)")
-        .and_then(|mut clock| clock.query_row([], |row| row.get(0)))
-        .map(Timestamp::from_millis)
-        .map_err(refused)?;
-    let step_in = Step { tx, now };
+    let step_in = Step { now: now(&tx).map_err(refused)?, tx };
     // A step that fails drops the transaction, which rolls it back.
     let value = step(&step_in).map_err(refused)?;
-    step_in.tx.commit().map_err(|error| match error.sqlite_error_code() {
+    commit(step_in.tx)?;
+    Ok(value)
+}
+
+/// The transaction is the clock's reader: an instant from before it began could be older than what others wrote.
+fn now(tx: &Transaction<'_>) -> rusqlite::Result<Timestamp> {
+    let mut clock = tx.prepare_cached("SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)")?;
+    clock.query_row([], |row| row.get(0)).map(Timestamp::from_millis)
+}
+
+fn run(tx: &Transaction<'_>, statement: &str) -> rusqlite::Result<()> {
+    tx.prepare_cached(statement)?.execute([]).map(|_| ())
+}
+
+fn commit(tx: Transaction<'_>) -> Result<(), StoreError> {
+    tx.commit().map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Away(Box::new(error)),
         _ => StoreError::Unresolved(Box::new(error)),
-    })?;
-    Ok(value)
+    })
 }
 
 /// An error before the commit: nothing was changed.

@@ -19,6 +19,7 @@ const GONE: Duration = Duration::from_secs(10);
 pub fn program(path: impl AsRef<OsStr>, place: &Place) -> Command {
     let mut command = Command::new(path);
     command.env_clear().envs(place.settings()).env("KEYLEND_STORE_TIMEOUT", "60s");
+    command.envs(std::env::var("KEYLEND_TEST_COMBINE").map(|way| ("KEYLEND_COMBINE", way)));
     command
 }
 

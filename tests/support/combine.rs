@@ -1,0 +1,12 @@
+//! Whether callers go to the store together. Tests of what must hold either way are run both ways: the second time with
+//! `KEYLEND_TEST_COMBINE=off`.
+
+use std::time::Duration;
+
+use keylend::pool::Serving;
+
+/// The way of this run, with this time limit.
+pub fn serving(time_limit: Duration) -> Serving {
+    let is_off = std::env::var("KEYLEND_TEST_COMBINE").is_ok_and(|way| way == "off");
+    Serving { time_limit, combine: !is_off }
+}
