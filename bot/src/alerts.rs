@@ -28,8 +28,8 @@ pub enum Alert {
     NoLongerDry { pool: String, keys: u64 },
     /// It is neither low nor dry any more.
     Recovered { pool: String, keys: u64 },
-    /// So many more keys are disabled, `now` in all: rejected by the provider, for one.
-    Disabled { pool: String, more: u64, now: u64 },
+    /// So many more keys are disabled because their provider rejected them, `now` in all.
+    Rejected { pool: String, more: u64, now: u64 },
     /// The statistics cannot be had.
     Away { why: String },
     /// They can be had again.
@@ -62,8 +62,8 @@ pub struct Announced {
 #[serde(deny_unknown_fields)]
 struct AnnouncedPool {
     level: Level,
-    /// How many of its keys were disabled; None = it was not said.
-    disabled: Option<u64>,
+    /// How many of its keys were rejected; None = it was not said.
+    rejected: Option<u64>,
     /// How many looks in a row found it better than announced.
     #[serde(skip)]
     better: u32,
@@ -76,13 +76,13 @@ struct Found<'a> {
     keys: u64,
     /// None = it was not said.
     total: Option<u64>,
-    disabled: Option<u64>,
+    rejected: Option<u64>,
 }
 
 impl Announced {
     /// Whether all that survives a restart is the same.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let kept = |pool: &AnnouncedPool| (pool.level, pool.disabled);
+        let kept = |pool: &AnnouncedPool| (pool.level, pool.rejected);
         let pools = |announced: &Self| announced.pools.iter().map(|(name, pool)| (name.clone(), kept(pool))).collect();
         let (mine, others): (Vec<_>, Vec<_>) = (pools(self), pools(other));
         self.away == other.away && mine == others
@@ -133,13 +133,13 @@ impl Announced {
                 Level::Enough => Alert::Recovered { pool: pool.clone(), keys },
             });
         }
-        if let Some(now) = found.disabled {
-            // What was disabled before the bot first looked is no news.
-            let more = now.saturating_sub(announced.disabled.unwrap_or(now));
+        if let Some(now) = found.rejected {
+            // What was rejected before the bot first looked is no news.
+            let more = now.saturating_sub(announced.rejected.unwrap_or(now));
             if more > 0 {
-                alerts.push(Alert::Disabled { pool, more, now });
+                alerts.push(Alert::Rejected { pool, more, now });
             }
-            announced.disabled = Some(now);
+            announced.rejected = Some(now);
         }
     }
 }
@@ -156,14 +156,14 @@ fn level(keys: u64, low: u64, before: Level) -> Level {
 
 /// The pools of a look of which it is known how much is left.
 fn found(snapshot: &Snapshot) -> Vec<Found<'_>> {
-    let file = |pool, keys: Option<u64>| keys.map(|keys| Found { pool, keys, total: None, disabled: None });
+    let file = |pool, keys: Option<u64>| keys.map(|keys| Found { pool, keys, total: None, rejected: None });
     if snapshot.pools.is_empty() {
         let both = [file(PLANT, snapshot.plant.available), file(HEALTH, snapshot.health.available)];
         return both.into_iter().flatten().collect();
     }
     let of_pool = |pool| -> Option<Found<'_>> {
         let keys = Pool::with_uses_left(pool)?;
-        Some(Found { pool: &pool.name, keys, total: pool.total, disabled: pool.disabled })
+        Some(Found { pool: &pool.name, keys, total: pool.total, rejected: pool.rejected })
     };
     snapshot.pools.iter().filter_map(of_pool).collect()
 }
@@ -179,7 +179,7 @@ mod tests {
 
     /// A look at one pool with so many usable keys.
     fn pool(name: &str, usable: u64) -> Pool {
-        Pool { name: name.to_owned(), usable: Some(usable), total: Some(50), disabled: Some(0), ..Pool::default() }
+        Pool { name: name.to_owned(), usable: Some(usable), total: Some(50), rejected: Some(0), ..Pool::default() }
     }
 
     fn look(pools: Vec<Pool>) -> Snapshot {
@@ -204,7 +204,7 @@ mod tests {
             Alert::Dry { .. } => "dry".to_owned(),
             Alert::NoLongerDry { keys, .. } => format!("some {keys}"),
             Alert::Recovered { keys, .. } => format!("enough {keys}"),
-            Alert::Disabled { more, now, .. } => format!("disabled {more} of {now}"),
+            Alert::Rejected { more, now, .. } => format!("rejected {more} of {now}"),
             Alert::Away { why } => format!("away {why}"),
             Alert::Back => "back".to_owned(),
         }
@@ -270,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_disabled_after_the_first_look_are_told_of() {
+    fn keys_that_are_rejected_after_the_first_look_are_told_of() {
         let mut announced = Announced::default();
         let mut said = Vec::new();
-        for disabled in [Some(3), Some(3), Some(5), None, Some(5), Some(2), Some(3)] {
-            let (next, alerts) = announced.after(Ok(&look(vec![Pool { disabled, ..pool("a", 9) }])), &low());
+        for rejected in [Some(3), Some(3), Some(5), None, Some(5), Some(2), Some(3)] {
+            let (next, alerts) = announced.after(Ok(&look(vec![Pool { rejected, ..pool("a", 9) }])), &low());
             announced = next;
             said.push(alerts.iter().map(short).collect::<Vec<_>>().join("+"));
         }
-        assert_eq!(said, ["", "", "disabled 2 of 5", "", "", "", "disabled 1 of 3"]);
+        assert_eq!(said, ["", "", "rejected 2 of 5", "", "", "", "rejected 1 of 3"]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct Pool {
     pub disabled: Option<u64>,
     pub invalid: Option<u64>,
     pub uses_left: Option<u64>,
+    pub rejected: Option<u64>,
 }
 
 impl Pool {
@@ -99,6 +100,7 @@ fn pool(told: &Value) -> Option<Pool> {
         disabled: keys("disabled"),
         invalid: keys("invalid"),
         uses_left: number(&told["uses"]["left"]),
+        rejected: number(&told["rejected"]),
     })
 }
 

@@ -202,10 +202,9 @@ fn alert(alert: &Alert) -> String {
             format!("🟠 **{}** is no longer dry, but low: {}", named(pool), keys_left(*keys))
         }
         Alert::Recovered { pool, keys } => format!("🟢 **{}** has recovered: {}", named(pool), keys_left(*keys)),
-        Alert::Disabled { pool, more, now } => {
-            let (keys, are) = if *more == 1 { ("key", "is") } else { ("keys", "are") };
-            let why = "rejected by the provider, exhausted there, or switched off";
-            format!("🚫 **{}**: {more} more {keys} {are} disabled ({now} now): {why}", named(pool))
+        Alert::Rejected { pool, more, now } => {
+            let (keys, were) = if *more == 1 { ("key", "was") } else { ("keys", "were") };
+            format!("🚫 **{}**: {more} more {keys} {were} rejected by the provider ({now} now)", named(pool))
         }
         Alert::Away { why } => format!("⚠️ The API statistics cannot be had: {}", quoted(why)),
         Alert::Back => "✅ The API statistics are back".to_owned(),
@@ -288,6 +287,7 @@ mod tests {
             disabled: Some(0),
             invalid: Some(0),
             uses_left: some,
+            rejected: Some(0),
         }
     }
 
@@ -359,6 +359,7 @@ mod tests {
             disabled: Some(1),
             invalid: Some(1),
             uses_left: Some(9),
+            rejected: Some(1),
         };
         let snapshot = Snapshot { pools: vec![pool(PLANT), stability, pool(HEALTH)], ..Snapshot::default() };
         let fields = fields(&snapshot);
@@ -447,8 +448,8 @@ mod tests {
                 "🟠 **a** is no longer dry, but low: 1 key with uses left",
             ),
             (
-                Alert::Disabled { pool: name("a"), more: 1, now: 4 },
-                "🚫 **a**: 1 more key is disabled (4 now): rejected by the provider, exhausted there, or switched off",
+                Alert::Rejected { pool: name("a"), more: 1, now: 4 },
+                "🚫 **a**: 1 more key was rejected by the provider (4 now)",
             ),
             (Alert::Away { why: name("timed out") }, "⚠️ The API statistics cannot be had: timed out"),
             (Alert::Back, "✅ The API statistics are back"),

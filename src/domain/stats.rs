@@ -100,6 +100,8 @@ pub struct PoolStats {
     pub next_due_at: Option<Timestamp>,
     /// Documents that still hold credits and no count.
     pub needs_migration: u64,
+    /// Of the disabled keys those that a report rejected: their provider does not take them.
+    pub rejected: u64,
 }
 
 /// Adds groups up to the stats of a pool.
@@ -124,6 +126,7 @@ impl Gathering {
             last_used: None,
             next_due_at: None,
             needs_migration: 0,
+            rejected: 0,
         };
         Self { stats, uses_per_key: u64::from(uses_per_key), usage_counts: BTreeMap::new() }
     }
@@ -147,9 +150,9 @@ impl Gathering {
         }
     }
 
-    /// The stats, with `needs_migration` documents that still hold credits and no count.
-    pub fn finish(self, needs_migration: u64) -> PoolStats {
-        PoolStats { usage_counts: self.usage_counts.into_iter().collect(), needs_migration, ..self.stats }
+    /// The stats, with `needs_migration` documents that still hold credits and no count, and `rejected` keys.
+    pub fn finish(self, needs_migration: u64, rejected: u64) -> PoolStats {
+        PoolStats { usage_counts: self.usage_counts.into_iter().collect(), needs_migration, rejected, ..self.stats }
     }
 }
 
@@ -211,7 +214,7 @@ mod tests {
     fn gather(groups: impl IntoIterator<Item = Group>) -> PoolStats {
         let mut gathering = Gathering::new(4, NOW);
         groups.into_iter().for_each(|group| gathering.add(&group));
-        gathering.finish(0)
+        gathering.finish(0, 0)
     }
 
     #[test]
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(seen.more, 2);
         assert_eq!(seen.last_used, at(999_000));
         assert_eq!(seen.generated_at, NOW);
-        assert_eq!(Gathering::new(4, NOW).finish(7).needs_migration, 7);
+        assert_eq!(Gathering::new(4, NOW).finish(7, 0).needs_migration, 7);
         let none = stats(&[], Lapsed::Count);
         assert_eq!((none.keys.total(), none.last_used, none.next_due_at, none.retry_after()), (0, None, None, None));
     }

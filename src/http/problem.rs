@@ -285,7 +285,7 @@ mod tests {
                 due_at,
             });
         }
-        Box::new(gathering.finish(0))
+        Box::new(gathering.finish(0, 0))
     }
 
     #[tokio::test]

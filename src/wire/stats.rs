@@ -52,6 +52,7 @@ pub struct PoolStatsReply<'a> {
     last_used: Option<Timestamp>,
     next_due_at: Option<Timestamp>,
     needs_migration: u64,
+    rejected: u64,
 }
 
 impl<'a> PoolStatsReply<'a> {
@@ -75,6 +76,7 @@ impl<'a> PoolStatsReply<'a> {
             last_used: stats.last_used,
             next_due_at: stats.next_due_at,
             needs_migration: stats.needs_migration,
+            rejected: stats.rejected,
         }
     }
 }

@@ -158,7 +158,10 @@ async fn a_report_disables_only_a_key_that_was_active(t: &TestStore) {
     let settled = t.report(&pool, &second, Outcome::Exhausted).await.unwrap();
     assert_eq!(settled.state, State::Disabled);
     assert_eq!(t.hidden(&pool, key.id).await.disabled_reason.as_deref(), Some("rejected"));
+    let rejected = async || t.store.stats(&pool, 9).await.unwrap().rejected;
+    assert_eq!(rejected().await, 1);
     t.switch_off(&pool, key.id, "operator").await;
+    assert_eq!(rejected().await, 0);
     assert!(t.report(&pool, &third, Outcome::Rejected).await.is_some());
     assert_eq!(t.hidden(&pool, key.id).await.disabled_reason.as_deref(), Some("operator"));
     assert_eq!(t.uses(&pool, key.id).await, (0, 0));

@@ -171,7 +171,7 @@ fn gathered(keys: &[Key], pool: &Policy, uses: u32, now: Timestamp) -> PoolStats
     for key in keys {
         gathering.add(&Group::of(key, pool, uses, now));
     }
-    gathering.finish(0)
+    gathering.finish(0, 0)
 }
 
 fn uses(key: &Key) -> u64 {

@@ -194,7 +194,7 @@ impl Planting {
             for key in &listed {
                 gathering.add(&Group::of(key, &self.pool, uses, seen.generated_at));
             }
-            let expected = gathering.finish(seen.needs_migration);
+            let expected = gathering.finish(seen.needs_migration, seen.rejected);
             // Documents that no id names are counted as invalid, and in nothing else.
             let unnamed = (before.len() - with_object_id) as u64;
             for state in State::ALL {

@@ -10,11 +10,12 @@ use crate::discord::{CHANNEL, Discord, Reply, TOKEN};
 use crate::run;
 use crate::stats_server::{Answer, StatsServer, flask};
 
-/// One pool of keylend's, with so many usable keys and disabled ones.
-fn pool(name: &str, usable: u64, disabled: u64) -> Value {
+/// One pool of keylend's, with so many usable keys and rejected ones.
+fn pool(name: &str, usable: u64, rejected: u64) -> Value {
     json!({
         "name": name, "uses_per_key": 4, "uses": {"left": usable * 4},
-        "keys": {"total": 50, "usable": usable, "leased": 0, "resting": 0, "spent": 0, "disabled": disabled, "invalid": 0},
+        "keys": {"total": 50, "usable": usable, "leased": 0, "resting": 0, "spent": 0, "disabled": 7, "invalid": 0},
+        "rejected": rejected,
     })
 }
 
@@ -66,8 +67,7 @@ fn each_alert_is_said_once_and_several_in_one_message() {
         assert_eq!(watched.discord.seen().messages().len(), 0, "nothing is wrong");
         let said = watched.after(&pools(&[pool("a", 3, 3), pool("b", 0, 0), pool("plenty", 1, 0)])).await;
         let expected = "🟡 **a** runs low: 3 keys with uses left\n\
-                        🚫 **a**: 2 more keys are disabled (3 now): rejected by the provider, exhausted there, or \
-                        switched off\n\
+                        🚫 **a**: 2 more keys were rejected by the provider (3 now)\n\
                         🔴 **b** is dry: no key has uses left";
         assert_eq!(said, expected);
         watched.looks(3).await;

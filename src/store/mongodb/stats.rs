@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 
 use super::{MongoStore, document, error, expression};
 use crate::domain::stats::{Gathering, Group};
-use crate::domain::{Lapsed, Policy, PoolStats, State, Timestamp};
+use crate::domain::{DisabledReason, Lapsed, Policy, PoolStats, State, Timestamp};
 use crate::store::StoreError;
 
 pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {
@@ -18,12 +18,13 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
         .map_err(error::of_read)?;
     let groups: Vec<Document> = groups.try_collect().await.map_err(error::of_read)?;
     let mut gathering = Gathering::new(uses_per_key, now);
-    let mut needs_migration = 0;
+    let (mut needs_migration, mut rejected) = (0, 0);
     for document in &groups {
         gathering.add(&group(document)?);
         needs_migration += whole(document, "needs_migration");
+        rejected += whole(document, "rejected");
     }
-    Ok(gathering.finish(needs_migration))
+    Ok(gathering.finish(needs_migration, rejected))
 }
 
 /// Every document judged, then gathered by state and count. Counts above the uses per key are one.
@@ -50,9 +51,11 @@ fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
             "rest_ends": {"$cond": [is_date("$resting_until"), "$resting_until", Bson::Null]},
             "lease_ends": lease_ends,
             "needs_migration": {"$cond": [expression::needs_migration(), 1, 0]},
+            "is_rejected": {"$eq": ["$disabled_reason", DisabledReason::Rejected.as_str()]},
         }},
         doc! {"$project": {
             "state": 1, "count": 1, "open": 1, "left": 1, "last_used": 1, "needs_migration": 1,
+            "rejected": {"$cond": [{"$and": ["$is_rejected", is(State::Disabled)]}, 1, 0]},
             "shown": {"$min": ["$count", uses + 1]},
             "due": {"$switch": {
                 "branches": [
@@ -73,6 +76,7 @@ fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
             "last_used": {"$max": "$last_used"},
             "due": {"$min": "$due"},
             "needs_migration": {"$sum": "$needs_migration"},
+            "rejected": {"$sum": "$rejected"},
         }},
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::{Step, row};
 use crate::domain::stats::{Gathering, Group};
-use crate::domain::{Policy, PoolStats};
+use crate::domain::{DisabledReason, Policy, PoolStats};
 
 pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<PoolStats> {
     let mut all =
@@ -11,6 +11,13 @@ pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqli
     for key in all.query_map([], row::key)? {
         gathering.add(&Group::of(&key?, pool, uses_per_key, step.now));
     }
+    let rejected = step
+        .tx
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM \"{}\" WHERE is_active = 0 AND disabled_reason = ?1",
+            pool.collection
+        ))?
+        .query_row([DisabledReason::Rejected.as_str()], |found| found.get(0))?;
     // Credits live in the older documents on MongoDB only.
-    Ok(gathering.finish(0))
+    Ok(gathering.finish(0, rejected))
 }
