@@ -309,6 +309,10 @@ impl Planting {
                             if count == -1.0 { UsageCount::Whole(0) } else { UsageCount::Odd(count + 1.0) }
                         );
                     }
+                    // Without a count, the credits are what it starts from: here 0, or 25 - 7.
+                    UsageCount::NotANumber if outcome == Outcome::Used && !has_count(&before, key.id) => {
+                        assert!(matches!(after.usage_count, UsageCount::Whole(1..=26)), "{after:?}");
+                    }
                     unchanged => assert_eq!(after.usage_count, unchanged),
                 }
             }
@@ -653,6 +657,11 @@ fn set(document: &mut Document, field: &str, value: Option<Bson>) {
         Some(value) => _ = document.insert(field, value),
         None => _ = document.remove(field),
     }
+}
+
+/// Whether there is anything in the count of a key.
+fn has_count(all: &Snapshot, key: KeyId) -> bool {
+    all[&text(key)].get("usage_count").is_some_and(|bytes| value(bytes) != Bson::Null)
 }
 
 /// The documents with a lapsed lease that keylend can understand.

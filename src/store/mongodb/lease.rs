@@ -75,11 +75,10 @@ fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
         "by": {"$literal": &request.by},
         "idem": {"$literal": request.idem.as_str()},
     };
-    vec![doc! {"$set": {
-        "usage_count": expression::settled_count(pool.lapsed, NOW),
-        "leases": {"$concatArrays": [expression::live(NOW), [entry]]},
-        "last_used": NOW,
-    }}]
+    let mut set = expression::settled(pool.lapsed, NOW);
+    set.insert("leases", doc! {"$concatArrays": [expression::live(NOW), [entry]]});
+    set.insert("last_used", NOW);
+    vec![doc! {"$set": set}]
 }
 
 /// The open lease of an earlier request with the same Idempotency-Key, from here on the lease of both: who asked

@@ -8,6 +8,7 @@ mod add;
 mod bring;
 mod change;
 mod connect;
+pub mod credits;
 mod databases;
 mod document;
 mod duplicates;

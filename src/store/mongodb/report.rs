@@ -32,9 +32,7 @@ pub(super) async fn report(
 fn effect(effect: Effect) -> Document {
     match effect {
         Effect::Nothing => doc! {},
-        Effect::Count => doc! {"usage_count": {"$cond": [
-            expression::is_countable(), {"$add": ["$usage_count", 1]}, "$usage_count",
-        ]}},
+        Effect::Count => expression::counted(1),
         Effect::Rest(rest) => doc! {"resting_until": expression::rest_for(rest)},
         // Only a key that was active gets the reason: an operator's own is kept.
         Effect::Disable(reason) => {
