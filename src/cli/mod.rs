@@ -1,13 +1,13 @@
-//! The command line: what can be typed, and what each command ends with.
+//! The command line: what can be typed, and what each command ends with. What `keylend-migrate` needs as well is public.
 
 mod check;
 mod completions;
-mod confirm;
+pub mod confirm;
 mod keys;
-mod output;
+pub mod output;
 mod serve;
 mod stats;
-mod store;
+pub mod store;
 mod token;
 
 use std::ffi::OsString;
@@ -106,20 +106,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    match execute(arguments) {
+    conclude("keylend", execute(arguments))
+}
+
+/// Says on stderr, in the name of `program`, what kept a command from success, and answers its exit code.
+pub fn conclude(program: &str, outcome: Result<(), Failure>) -> ExitCode {
+    let complain = |text: &str| output::complain_as(program, text);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::NotAll) => ExitCode::from(1),
         Err(Failure::NoSuchKey) => {
-            output::complain("the pool has no such key");
+            complain("the pool has no such key");
             ExitCode::from(1)
         }
         Err(Failure::Failed(why)) => {
-            output::complain(&why);
+            complain(&why);
             ExitCode::from(2)
         }
         Err(Failure::Usage(faults)) => {
             for fault in faults {
-                output::complain(&fault.to_string());
+                complain(&fault.to_string());
             }
             ExitCode::from(64)
         }
@@ -141,8 +147,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
     let flags = arguments.flags;
     let settings = Settings::read(Source::of_process(flags.clone()), purpose).map_err(Failure::Usage)?;
     let log = start_log(&settings.log, serving)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    until_done(async {
         match command {
             Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
@@ -151,7 +156,16 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Check(arguments) => check::run(&settings, &arguments).await,
             Command::Completions(arguments) => completions::run(&arguments),
         }
-    });
+    })
+}
+
+/// Runs a command on a runtime of its own.
+///
+/// # Errors
+/// Those of the command; or where the system gives no threads.
+pub fn until_done(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
     // The process ends with it. Ending its tasks one by one first would make those of the MongoDB driver panic, and say
     // so, whose counterparts are gone.
     std::mem::forget(runtime);
@@ -161,8 +175,11 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// What a command logs on stderr: what keylend itself has to say is the command's output.
 const OF_LIBRARIES: &str = "warn,keylend=off";
 
-/// The log is for the server, and for what operators do where there is a log file.
-fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
+/// Starts the log, which is for the server, and for what operators do where there is a log file.
+///
+/// # Errors
+/// Where a server's log file cannot be opened.
+pub fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
     let started = match &log.file {
         Some(file) => telemetry::start(&log.filter, log.format, Some(file)),
         None => telemetry::start(if serving { &log.filter } else { OF_LIBRARIES }, log.format, None),

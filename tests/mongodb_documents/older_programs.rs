@@ -264,9 +264,7 @@ async fn a_switch_that_is_missing_is_not_set_by_a_report(t: &Shared) {
 }
 
 async fn settling_keeps_a_count_that_is_no_number(t: &Shared) {
-    for (n, count) in
-        [Bson::String("2".to_owned()), bson::bson!([1]), Bson::Double(f64::NAN)].into_iter().enumerate()
-    {
+    for (n, count) in [Bson::String("2".to_owned()), bson::bson!([1]), Bson::Double(f64::NAN)].into_iter().enumerate() {
         let id = t.insert(new_in_python(&format!("sk-{n}"))).await;
         let (used, lapses) = (t.try_lease().await.unwrap(), t.try_lease().await.unwrap());
         t.python.update_one(doc! {"_id": id}, doc! {"$set": {"usage_count": &count}}).await.unwrap();

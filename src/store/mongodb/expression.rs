@@ -14,7 +14,7 @@ use crate::domain::timestamp::millis;
 use crate::domain::{DisabledReason, Lapsed, State, Timestamp};
 
 /// The server's clock, frozen when a command starts.
-pub(super) const NOW: &str = "$$NOW";
+pub const NOW: &str = "$$NOW";
 
 /// An instant as BSON keeps it.
 pub(super) fn date(instant: Timestamp) -> Bson {
@@ -32,7 +32,7 @@ pub(super) fn count() -> Document {
 }
 
 /// Whether the count is a whole number from 0 to 2^53. NaN is below 0 for the server.
-pub(super) fn is_whole() -> Document {
+pub fn is_whole() -> Document {
     doc! {"$and": [
         {"$gte": [count(), 0]},
         {"$lte": [count(), MAX_USAGE_COUNT as i64]},
@@ -47,7 +47,7 @@ pub(super) fn is_countable() -> Document {
 }
 
 /// Whether `api_key` is a secret by the rule of `domain::secret`.
-pub(super) fn is_secret() -> Document {
+pub fn is_secret() -> Document {
     let is_text = doc! {"$eq": [{"$type": "$api_key"}, "string"]};
     doc! {"$and": [
         is_text.clone(),
@@ -168,7 +168,7 @@ pub(super) fn is_withdrawn() -> Document {
 }
 
 /// Whether there is nothing in this field.
-pub(super) fn is_missing(field: &str) -> Document {
+pub fn is_missing(field: &str) -> Document {
     doc! {"$in": [{"$type": format!("${field}")}, ["missing", "null"]]}
 }
 
