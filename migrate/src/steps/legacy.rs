@@ -1,6 +1,7 @@
 //! What is replaced goes to `legacy`, as it was; what was not there is not there either.
 
 use bson::{Document, doc};
+use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
 use super::guard::{has, is_migrated, is_undone};
@@ -19,9 +20,23 @@ pub(super) fn kept(base: Document, last_used: Document, disagrees: Option<Docume
     if let Some(disagrees) = disagrees {
         kept.insert("formula", doc! {"$cond": [disagrees, credits::used(), "$$REMOVE"]});
     }
+    // Until the count has taken it up.
+    kept.insert("since", doc! {"$cond": [is_undone(), "$legacy.since", "$$REMOVE"]});
     // What somebody else had put there.
     let ours = doc! {"$or": [is_migrated(), is_undone()]};
     kept.insert("legacy", doc! {"$cond": [ours, "$legacy.legacy", "$legacy"]});
     // A value of its own: a plain document would be set into what is there.
     doc! {"$mergeObjects": [kept]}
+}
+
+/// The count of a document whose `legacy` is [`kept`]: one that is kept with its type, else what the step made of it with
+/// what was counted since.
+pub(super) fn count() -> Document {
+    let is_kept = doc! {"$and": [
+        is_whole(),
+        {"$eq": ["$usage_count", "$legacy.base.usage_count"]},
+        {"$not": [has("legacy.since")]},
+    ]};
+    let since = doc! {"$cond": [has("legacy.since"), "$legacy.since.usage_count", 0_i64]};
+    doc! {"$cond": [is_kept, "$usage_count", {"$max": [0_i64, {"$add": ["$legacy.base.usage_count", since]}]}]}
 }

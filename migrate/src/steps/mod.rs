@@ -1,8 +1,8 @@
 //! The steps: each a part of what is done to a document, written for the server.
 //!
 //! A [`Change`] puts steps together: its filter is the whole guard, repeated on the document at the moment of the
-//! change, and its update one stage that reads nothing but the document as it was. Each is total: whatever is in a
-//! field, it is judged, never an error.
+//! change, and its update a pipeline that reads nothing but that document. Both are total: whatever is in a field, it is
+//! judged, never an error.
 
 mod credits;
 mod fractional_usage_count;
@@ -57,10 +57,6 @@ pub struct Change {
 }
 
 impl Change {
-    fn new(guard: Document, set: Document) -> Self {
-        Self { guard, update: vec![doc! {"$set": set}] }
-    }
-
     /// The filter for the documents of these ids.
     pub fn filter(&self, ids: &[Bson]) -> Document {
         doc! {"_id": {"$in": ids}, "$expr": self.guard.clone()}
@@ -70,36 +66,32 @@ impl Change {
 /// What a run does to a document that is pending.
 pub fn migrate(take_larger: bool) -> Change {
     let larger = doc! {"$and": [take_larger, take_larger::disagrees()]};
-    // What stands for the document before anything that was counted while it was undone.
+    // What stands for the document, before anything that was counted while it was undone.
     let base = doc! {"$switch": {
         "branches": [
-            {"case": {"$or": [is_missing("usage_count"), &larger]}, "then": credits::used()},
+            {"case": {"$or": [is_missing("usage_count"), larger]}, "then": credits::used()},
             {"case": is_whole(), "then": {"$toLong": "$usage_count"}},
         ],
         "default": fractional_usage_count::rounded(),
     }};
-    // A count that is kept keeps its type as well.
-    let kept = doc! {"$and": [is_whole(), {"$not": [guard::is_undone()]}, {"$not": [&larger]}]};
-    let since = doc! {"$cond": [guard::is_undone(), "$legacy.since.usage_count", 0_i64]};
-    let last_used = last_used::last_used();
-    Change::new(
-        guard::is_pending(),
-        doc! {
-            "usage_count": {"$cond": [kept, "$usage_count", {"$max": [0_i64, {"$add": [&base, since]}]}]},
-            "last_used": &last_used,
-            "legacy": legacy::kept(base, last_used, (!take_larger).then(take_larger::disagrees)),
-            "credits_left": "$$REMOVE",
-            "last_checked": "$$REMOVE",
-        },
-    )
+    let noted = (!take_larger).then(take_larger::disagrees);
+    let put_away = doc! {"legacy": legacy::kept(base, last_used::last_used(), noted)};
+    let rewritten = doc! {
+        "usage_count": legacy::count(),
+        "last_used": "$legacy.base.last_used",
+        "credits_left": "$$REMOVE",
+        "last_checked": "$$REMOVE",
+        "legacy.since": "$$REMOVE",
+    };
+    Change { guard: guard::is_pending(), update: vec![doc! {"$set": put_away}, doc! {"$set": rewritten}] }
 }
 
 /// What `--take-larger` does to a document that was migrated without it.
 pub fn take_larger() -> Change {
-    Change::new(take_larger::is_due(), take_larger::fields())
+    Change { guard: take_larger::is_due(), update: vec![doc! {"$set": take_larger::fields()}] }
 }
 
 /// What `--undo` does to a document that is migrated.
 pub fn undo() -> Change {
-    Change::new(guard::is_migrated(), undo::fields())
+    Change { guard: guard::is_migrated(), update: vec![doc! {"$set": undo::fields()}] }
 }

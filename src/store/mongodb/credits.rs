@@ -19,20 +19,17 @@ pub const MOST_CREDITS: i64 = MAX_USAGE_COUNT as i64;
 /// Whether these credits, the value of an expression, are a number that a count can stand for. NaN, the infinities and
 /// what is no number are not.
 pub fn are_countable(credits: impl Into<Bson> + Clone) -> Document {
-    let number = number_or(credits, Bson::Double(f64::NAN));
-    doc! {"$and": [{"$gte": [&number, LEAST_CREDITS]}, {"$lte": [number, MOST_CREDITS]}]}
+    doc! {"$and": [
+        {"$in": [{"$type": credits.clone()}, ["int", "long", "double", "decimal"]]},
+        {"$gte": [credits.clone(), LEAST_CREDITS]},
+        {"$lte": [credits, MOST_CREDITS]},
+    ]}
 }
 
-/// The count that stands for these credits: what is gone of the 25, a use that was started counting as one; int64.
-/// Where they are no number, those of a fresh key are meant. Credits that are not countable are an error of the server.
-pub fn used(credits: impl Into<Bson> + Clone) -> Document {
-    let gone = doc! {"$subtract": [CREDITS, {"$floor": number_or(credits, Bson::Int64(CREDITS))}]};
-    doc! {"$toLong": {"$max": [0, gone]}}
-}
-
-fn number_or(credits: impl Into<Bson> + Clone, otherwise: Bson) -> Document {
-    let is_number = doc! {"$in": [{"$type": credits.clone()}, ["int", "long", "double", "decimal"]]};
-    doc! {"$cond": [is_number, credits, otherwise]}
+/// The count that stands for these credits, which must be countable: what is gone of the 25, a use that was started
+/// counting as one; int64.
+pub fn used(credits: impl Into<Bson>) -> Document {
+    doc! {"$toLong": {"$max": [0, {"$subtract": [CREDITS, {"$floor": credits}]}]}}
 }
 
 /// The count from which a document without one is counted on: by its credits, 0 where they say nothing, with what was
