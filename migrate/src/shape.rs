@@ -2,10 +2,14 @@
 //! [`crate::steps::guard`]; a test holds the two together over every BSON type in every field.
 
 use bson::{Bson, Document, doc};
+use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::domain::{Secret, Timestamp};
 use keylend::store::mongodb::document;
 
 use crate::formula::{Count, Credits, in_words};
+
+/// The largest number that is reckoned with.
+const MOST: i64 = MAX_USAGE_COUNT.cast_signed();
 
 /// What is in `legacy`.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,7 +165,7 @@ impl Shape {
             Count::Whole(_) | Count::Odd(_) => return None,
         };
         let larger = has_credits && self.count.whole().is_some_and(|count| count < formula);
-        let with_since = |count: u64| count.saturating_add_signed(since);
+        let with_since = |count: u64| count.saturating_add_signed(since).min(MAX_USAGE_COUNT);
         Some(State::Pending { keeping: with_since(own), formula: larger.then(|| with_since(formula)) })
     }
 }
@@ -183,27 +187,28 @@ fn secret(field: Option<&Bson>) -> Result<Secret, String> {
 
 fn legacy(field: Option<&Bson>) -> Legacy {
     let Some(Bson::Document(legacy)) = field else { return Legacy::None };
-    let count_in = |part: &Bson| whole_number(part.as_document()?.get("usage_count"));
+    let count_in = |part: &Bson, least| whole_from(part.as_document()?.get("usage_count"), least);
     match (legacy.get("base"), legacy.get("since")) {
         (None, None) => Legacy::None,
-        (Some(base), _) => match count_in(base) {
+        (Some(base), _) => match count_in(base, 0) {
             Some(base) => Legacy::Migrated(Migrated {
                 before: Count::of(legacy.get("usage_count")),
                 credits: Credits::of(legacy.get("credits_left")),
                 base,
-                formula: whole_number(legacy.get("formula")),
+                formula: whole_from(legacy.get("formula"), 0),
             }),
             None => Legacy::Odd,
         },
-        (None, Some(since)) => count_in(since).map_or(Legacy::Odd, Legacy::Undone),
+        (None, Some(since)) => count_in(since, -MOST).map_or(Legacy::Odd, Legacy::Undone),
     }
 }
 
-/// A number of one of the types that the migration writes.
-fn whole_number(field: Option<&Bson>) -> Option<i64> {
-    match field {
-        Some(Bson::Int32(number)) => Some(i64::from(*number)),
-        Some(Bson::Int64(number)) => Some(*number),
-        _ => None,
-    }
+/// An integer from `least` to 2^53, as the migration writes them.
+fn whole_from(field: Option<&Bson>, least: i64) -> Option<i64> {
+    let number = match field {
+        Some(Bson::Int32(number)) => i64::from(*number),
+        Some(Bson::Int64(number)) => *number,
+        _ => return None,
+    };
+    (least..=MOST).contains(&number).then_some(number)
 }

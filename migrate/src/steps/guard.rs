@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
-use keylend::store::mongodb::credits::{are_countable, has_since};
+use keylend::store::mongodb::credits::{are_countable, has_since, is_whole_from};
 use keylend::store::mongodb::expression::{is_missing, is_secret};
 
 /// Whether the field is there, null or not.
@@ -39,7 +39,7 @@ pub fn is_migrated() -> Document {
     doc! {"$and": [
         {"$eq": [{"$type": "$legacy"}, "object"]},
         {"$eq": [{"$type": "$legacy.base"}, "object"]},
-        {"$in": [{"$type": "$legacy.base.usage_count"}, ["int", "long"]]},
+        is_whole_from("$legacy.base.usage_count", 0),
     ]}
 }
 

@@ -1,6 +1,7 @@
 //! What is replaced goes to `legacy`, as it was; what was not there is not there either.
 
 use bson::{Document, doc};
+use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
@@ -38,5 +39,7 @@ pub(super) fn count() -> Document {
         {"$not": [has("legacy.since")]},
     ]};
     let since = doc! {"$cond": [has("legacy.since"), "$legacy.since.usage_count", 0_i64]};
-    doc! {"$cond": [is_kept, "$usage_count", {"$max": [0_i64, {"$add": ["$legacy.base.usage_count", since]}]}]}
+    // It stays one that can be counted on, whatever others wrote there.
+    let sum = doc! {"$min": [MAX_USAGE_COUNT as i64, {"$add": ["$legacy.base.usage_count", since]}]};
+    doc! {"$cond": [is_kept, "$usage_count", {"$toLong": {"$max": [0, sum]}}]}
 }

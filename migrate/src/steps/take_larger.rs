@@ -1,10 +1,11 @@
 //! Where count and credits disagree, the larger is taken.
 
 use bson::{Document, doc};
+use keylend::store::mongodb::credits::is_whole_from;
 use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
-use super::guard::{has, is_migrated, is_pending};
+use super::guard::{has, is_migrated, is_pending, is_valid};
 
 /// Whether a pending document has a whole count, and credits by which more uses are gone.
 pub(super) fn disagrees() -> Document {
@@ -13,13 +14,13 @@ pub(super) fn disagrees() -> Document {
 
 /// Whether a document was migrated with the smaller count, and was not set back since.
 pub(super) fn is_due() -> Document {
-    let number = |path: &str| doc! {"$in": [{"$type": path}, ["int", "long"]]};
     doc! {"$and": [
         is_migrated(),
-        number("$legacy.formula"),
+        is_whole_from("$legacy.formula", 0),
         {"$gt": ["$legacy.formula", "$legacy.base.usage_count"]},
         is_whole(),
         {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
+        is_valid(),
         {"$not": [is_pending()]},
     ]}
 }

@@ -55,6 +55,15 @@ pub fn has_since() -> Document {
     doc! {"$and": [
         {"$eq": [{"$type": "$legacy"}, "object"]},
         {"$eq": [{"$type": "$legacy.base"}, "missing"]},
-        {"$in": [{"$type": "$legacy.since.usage_count"}, ["int", "long"]]},
+        is_whole_from("$legacy.since.usage_count", -(MAX_USAGE_COUNT as i64)),
+    ]}
+}
+
+/// Whether there is an integer at a path, from `least` to 2^53: larger ones would overflow what is reckoned with them.
+pub fn is_whole_from(path: &str, least: i64) -> Document {
+    doc! {"$and": [
+        {"$in": [{"$type": path}, ["int", "long"]]},
+        {"$gte": [path, least]},
+        {"$lte": [path, MAX_USAGE_COUNT as i64]},
     ]}
 }
