@@ -34,7 +34,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// One value as JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?)
 }
@@ -42,7 +42,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 /// Rows under headings, as wide as the terminal; unbroken where the output is not one.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let mut table = table();
     table.set_header(headings.to_vec());
@@ -53,7 +53,7 @@ pub fn print_table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<(), Fail
 /// Names with their values, one below the other.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_pairs(pairs: Vec<(&str, String)>) -> Result<(), Failure> {
     let mut table = table();
     table.add_rows(pairs.into_iter().map(|(name, value)| [Cell::new(name), cell(value)]));
