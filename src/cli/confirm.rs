@@ -5,8 +5,11 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use super::Failure;
 use crate::config::Fault;
 
-/// Goes on where the person says yes, or said so with `--yes`. Elsewhere than on a terminal nobody can be asked.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+/// Goes on where the person says yes, or said so with `--yes`.
+///
+/// # Errors
+/// Where the person does not, and elsewhere than on a terminal, where nobody can be asked.
+pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }

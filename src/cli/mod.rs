@@ -1,13 +1,13 @@
-//! The command line: what can be typed, and what each command ends with.
+//! The command line: what can be typed, and what each command ends with. What `keylend-migrate` needs as well is public.
 
 mod check;
 mod completions;
-mod confirm;
+pub mod confirm;
 mod keys;
-mod output;
+pub mod output;
 mod serve;
 mod stats;
-mod store;
+pub mod store;
 mod token;
 
 use std::ffi::OsString;
@@ -150,8 +150,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
     let flags = arguments.flags;
     let settings = Settings::read(Source::of_process(flags.clone()), purpose).map_err(Failure::Usage)?;
     let log = start_log(&settings.log, serving)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    until_done(async {
         match command {
             Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
@@ -160,7 +159,16 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Check(arguments) => check::run(&settings, &arguments).await,
             Command::Completions(arguments) => completions::run(&arguments),
         }
-    });
+    })
+}
+
+/// Runs a command on a runtime of its own.
+///
+/// # Errors
+/// Those of the command; or where the system gives no threads.
+pub fn until_done(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
     // The process ends with it. Ending its tasks one by one first would make those of the MongoDB driver panic, and say
     // so, whose counterparts are gone.
     std::mem::forget(runtime);
@@ -170,8 +178,11 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// What a command logs on stderr: what keylend itself has to say is the command's output.
 const OF_LIBRARIES: &str = "warn,keylend=off";
 
-/// The log is for the server, and for what operators do where there is a log file.
-fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
+/// Starts the log, which is for the server, and for what operators do where there is a log file.
+///
+/// # Errors
+/// Where a server's log file cannot be opened.
+pub fn start_log(log: &LogSettings, serving: bool) -> Result<Log, Failure> {
     let started = match &log.file {
         Some(file) => telemetry::start(&log.filter, log.format, Some(file)),
         None => telemetry::start(if serving { &log.filter } else { OF_LIBRARIES }, log.format, None),

@@ -15,13 +15,16 @@ pub(super) fn complain(text: &str) {
     complain_as("keylend", text);
 }
 
-/// The same from another program.
-pub(super) fn complain_as(program: &str, text: &str) {
+/// One line for the person at the terminal, from this program.
+pub fn complain_as(program: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{program}: {text}");
 }
 
 /// Data for the next program or the person. A reader who has left is no failure.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn print(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
@@ -29,12 +32,18 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// One value as JSON.
-pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?)
 }
 
 /// Rows under headings, as wide as the terminal; unbroken where the output is not one.
-pub(super) fn print_table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let mut table = table();
     table.set_header(headings.to_vec());
     table.add_rows(rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<_>>()));
@@ -42,7 +51,10 @@ pub(super) fn print_table(headings: &[&str], rows: Vec<Vec<String>>) -> Result<(
 }
 
 /// Names with their values, one below the other.
-pub(super) fn print_pairs(pairs: Vec<(&str, String)>) -> Result<(), Failure> {
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_pairs(pairs: Vec<(&str, String)>) -> Result<(), Failure> {
     let mut table = table();
     table.add_rows(pairs.into_iter().map(|(name, value)| [Cell::new(name), cell(value)]));
     print(&table.trim_fmt())
@@ -76,12 +88,12 @@ fn cell(value: String) -> Cell {
 }
 
 /// A value that may be missing.
-pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// What an operator did to a key, or to all of the pool, for the log file.
-pub(super) fn tell_admin(pool: &Pool, key: Option<KeyId>, what: &str) {
+pub fn tell_admin(pool: &Pool, key: Option<KeyId>, what: &str) {
     let key = key.map(tracing::field::display);
     tracing::info!(event = "admin", by = "the command line", pool = %pool.policy().name, key.id = key, "{what}");
 }

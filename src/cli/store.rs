@@ -13,7 +13,10 @@ use crate::store::{DatabaseFound, Store, StoreError};
 const THEIRS: &str = "stability_api_keys";
 
 /// The pools over the store, not prepared yet: a MongoDB that is away is found out when it is asked.
-pub(super) async fn pools(settings: &Settings) -> Result<Pools, StoreError> {
+///
+/// # Errors
+/// Where the settings name no store that can be opened.
+pub async fn pools(settings: &Settings) -> Result<Pools, StoreError> {
     let limit = settings.store_timeout;
     let store: Arc<dyn Store> = match &settings.store {
         StoreSettings::MongoDb { uri, database } => {
@@ -27,7 +30,7 @@ pub(super) async fn pools(settings: &Settings) -> Result<Pools, StoreError> {
 }
 
 /// The same, prepared.
-pub(super) async fn prepared(settings: &Settings) -> Result<Pools, Failure> {
+pub async fn prepared(settings: &Settings) -> Result<Pools, Failure> {
     let pools = pools(settings).await?;
     for notice in pools.prepare().await? {
         super::output::complain(&notice);

@@ -4,5 +4,7 @@
 mod any_value;
 #[path = "../support/database.rs"]
 mod database;
+#[path = "../support/every_value.rs"]
+mod every_value;
 mod older_programs;
 mod operators;

@@ -39,6 +39,8 @@ on_mongodb! {
     a_count_starts_from_the_credits_that_are_gone,
     a_switch_that_is_missing_is_not_set_by_a_report,
     settling_keeps_a_count_that_is_no_number,
+    a_count_that_is_taken_away_during_a_lease_starts_from_the_credits,
+    counting_takes_up_what_an_undone_migration_left,
 }
 
 /// The stability pool, as keylend and as another program sees it.
@@ -262,9 +264,7 @@ async fn a_switch_that_is_missing_is_not_set_by_a_report(t: &Shared) {
 }
 
 async fn settling_keeps_a_count_that_is_no_number(t: &Shared) {
-    for (n, count) in
-        [Bson::String("2".to_owned()), Bson::Null, bson::bson!([1]), Bson::Double(f64::NAN)].into_iter().enumerate()
-    {
+    for (n, count) in [Bson::String("2".to_owned()), bson::bson!([1]), Bson::Double(f64::NAN)].into_iter().enumerate() {
         let id = t.insert(new_in_python(&format!("sk-{n}"))).await;
         let (used, lapses) = (t.try_lease().await.unwrap(), t.try_lease().await.unwrap());
         t.python.update_one(doc! {"_id": id}, doc! {"$set": {"usage_count": &count}}).await.unwrap();
@@ -276,4 +276,61 @@ async fn settling_keeps_a_count_that_is_no_number(t: &Shared) {
         assert_eq!(format!("{:?}", stored.get("usage_count")), format!("{:?}", Some(&count)));
         assert_eq!(stored.get_array("leases").unwrap().len(), 0);
     }
+}
+
+async fn a_count_that_is_taken_away_during_a_lease_starts_from_the_credits(t: &Shared) {
+    let counts = [doc! {"$unset": {"usage_count": ""}}, doc! {"$set": {"usage_count": Bson::Null}}];
+    for (n, (taken_away, credits)) in counts.into_iter().zip([Some(22.5), None]).enumerate() {
+        let id = t.insert(new_in_python(&format!("sk-{n}"))).await;
+        let (used, _) = (t.try_lease().await.unwrap(), t.try_lease().await.unwrap());
+        t.python.update_one(doc! {"_id": id}, taken_away).await.unwrap();
+        if let Some(credits) = credits {
+            t.python.update_one(doc! {"_id": id}, doc! {"$set": {"credits_left": credits}}).await.unwrap();
+        }
+        let start = if credits.is_some() { 3 } else { 0 };
+        assert_eq!(t.report(&used, Outcome::Used).await, UsageCount::Whole(start + 1));
+        // The other one lapses after the count went away once more.
+        t.python.update_one(doc! {"_id": id}, doc! {"$unset": {"usage_count": ""}}).await.unwrap();
+        let past = doc! {"$set": {"leases.0.expires_at": DateTime::from_millis(1)}};
+        t.python.update_one(doc! {"_id": id}, past).await.unwrap();
+        assert_eq!(t.store.sweep(&t.pool).await.unwrap(), 1);
+        let stored = t.document(id).await;
+        assert_eq!(stored.get_i64("usage_count").ok(), Some(start as i64 + 1), "{stored}");
+        assert!(!stored.contains_key("legacy"), "{stored}");
+        t.python.update_one(doc! {"_id": id}, doc! {"$set": {"is_active": false}}).await.unwrap();
+    }
+}
+
+async fn counting_takes_up_what_an_undone_migration_left(t: &Shared) {
+    let undone = |secret: &str, count: Option<f64>, legacy: Bson| {
+        let mut document = doc! {"api_key": secret, "credits_left": 22.0, "is_active": true, "legacy": legacy};
+        document.extend(count.map(|count| ("usage_count".to_owned(), Bson::Double(count))));
+        document
+    };
+    let since = bson::bson!({"since": {"usage_count": 2_i64}});
+    let with_others = bson::bson!({"since": {"usage_count": 2_i64}, "legacy": "theirs"});
+    let theirs = bson::bson!({"since": "theirs"});
+    let migrated = bson::bson!({"since": {"usage_count": 2_i64}, "base": {"usage_count": 1_i64}});
+    for (n, (count, legacy, counted, left)) in [
+        (None, since.clone(), 3 + 2 + 1, None),
+        (None, with_others, 3 + 2 + 1, Some(Bson::String("theirs".to_owned()))),
+        (None, bson::bson!({"since": {"usage_count": -5_i64}}), 1, None),
+        (None, theirs.clone(), 3 + 1, Some(theirs)),
+        (None, migrated.clone(), 3 + 1, Some(migrated)),
+        // A count that is there is counted on; the next migration adds the others.
+        (Some(7.0), since.clone(), 7 + 1, Some(since.clone())),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = t.insert(undone(&format!("sk-{n}"), count, legacy.clone())).await;
+        assert_eq!(t.increment(id).await, UsageCount::Whole(counted), "{legacy}");
+        assert_eq!(t.document(id).await.get("legacy"), left.as_ref(), "{legacy}");
+        assert_eq!(t.increment(id).await, UsageCount::Whole(counted + 1), "{legacy}");
+    }
+    // A reset is about all that was counted.
+    let id = t.insert(undone("sk-reset", Some(7.0), since)).await;
+    t.store.reset(&t.pool, &[key_id(id)]).await.unwrap();
+    let stored = t.document(id).await;
+    assert!(!stored.contains_key("legacy") && stored.get_i64("usage_count").ok() == Some(0), "{stored}");
 }

@@ -8,14 +8,12 @@ use crate::config::Settings;
 use crate::domain::state::state;
 use crate::domain::{DisabledReason, Key, KeyRecord, Policy, Secret, Timestamp};
 use crate::store::Seen;
+use crate::store::mongodb::credits::CREDITS;
 use crate::wire::record::KeyRecordReply;
 
 pub(super) const EXAMPLES: &str = "Examples:
   keylend keys show 65a1b2c3d4e5f60718293a4b
   pass show stability | keylend keys show --secret -";
-
-/// The credits of the old programs that a fresh key stood for.
-const CREDITS: u64 = 25;
 
 pub(super) const HEADINGS: [&str; 6] = ["ID", "KEY", "USES", "LEFT", "STATE", "LAST USED"];
 
@@ -43,7 +41,7 @@ pub(super) fn print_record(policy: &Policy, seen: &Seen<KeyRecord>) -> Result<()
 
 /// The credits that the old programs would show for a key; None where its count is no number.
 pub(super) fn credits(key: &Key) -> Option<u64> {
-    key.usage_count.whole().map(|count| CREDITS.saturating_sub(count))
+    key.usage_count.whole().map(|count| CREDITS.unsigned_abs().saturating_sub(count))
 }
 
 /// One key as a row under [`HEADINGS`].

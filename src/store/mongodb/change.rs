@@ -3,7 +3,7 @@
 use bson::{Bson, Document, bson, doc};
 
 use super::expression::{self, NOW};
-use super::{Changed, MongoStore, document, error, filter, index, removed, show};
+use super::{Changed, MongoStore, credits, document, error, filter, index, removed, show};
 use crate::domain::timestamp::millis;
 use crate::domain::{DisabledReason, KeyChange, KeyId, KeyRef, Policy, Rest, Secret};
 use crate::store::StoreError;
@@ -64,6 +64,7 @@ fn given(change: &KeyChange) -> Document {
     let mut fields = switch(change);
     if let Some(count) = change.count() {
         fields.insert("usage_count", count as i64);
+        fields.insert("legacy", credits::legacy_once_set());
     }
     match change.rest {
         None => {}
@@ -88,6 +89,7 @@ fn afresh(change: &KeyChange) -> Document {
         "usage_count": change.count().unwrap_or(0) as i64,
         "resting_until": rest,
         "leases": NOTHING,
+        "legacy": credits::legacy_once_set(),
     };
     fields.extend(switch(change));
     fields.insert("from_file", NOTHING);

@@ -66,27 +66,32 @@ async fn collections(database: &Database) -> Result<Vec<(String, u64)>, StoreErr
 /// Only of the collection that older programs share, for which a database may have been named nowhere. Nothing that
 /// goes wrong here keeps anybody from starting.
 pub(super) async fn elsewhere(store: &MongoStore, pool: &Policy) -> Option<String> {
-    if pool.collection != SHARED || has_documents(&store.database).await {
+    if pool.collection != SHARED || has_documents(&store.database, SHARED).await {
         return None;
     }
+    let found = other_with(store, SHARED).await?;
+    let here = store.database.name();
+    Some(format!("database {here} has no {SHARED}, but database {found} has: set MONGODB_DATABASE={found}"))
+}
+
+/// The first of the other databases in which this collection has documents; None where none is found soon enough.
+pub(super) async fn other_with(store: &MongoStore, collection: &str) -> Option<String> {
     let looking = async {
         let names = others(store).await.ok()?;
         let having = stream::iter(names)
             .map(|name| async {
-                let has = has_documents(&store.client.database(&name)).await;
+                let has = has_documents(&store.client.database(&name), collection).await;
                 has.then_some(name)
             })
             .buffered(AT_ONCE)
             .filter_map(std::future::ready);
         std::pin::pin!(having).next().await
     };
-    let found = tokio::time::timeout(LOOKING, looking).await.ok().flatten()?;
-    let here = store.database.name();
-    Some(format!("database {here} has no {SHARED}, but database {found} has: set MONGODB_DATABASE={found}"))
+    tokio::time::timeout(LOOKING, looking).await.ok().flatten()
 }
 
-async fn has_documents(database: &Database) -> bool {
-    let keys = database.collection::<RawDocumentBuf>(SHARED);
+async fn has_documents(database: &Database, collection: &str) -> bool {
+    let keys = database.collection::<RawDocumentBuf>(collection);
     matches!(keys.find_one(doc! {}).projection(doc! {"_id": 1}).max_time(LOOKING).await, Ok(Some(_)))
 }
 

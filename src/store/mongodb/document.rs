@@ -7,7 +7,10 @@ use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Secret, Ti
 use crate::store::StoreError;
 
 /// The document in these bytes. Text that is no UTF-8 is read with replacement characters, and so is no secret.
-pub(super) fn lossy(bytes: RawDocumentBuf) -> Result<Document, mongodb::error::Error> {
+///
+/// # Errors
+/// Where the bytes are no document.
+pub fn lossy(bytes: RawDocumentBuf) -> Result<Document, mongodb::error::Error> {
     Ok(Utf8Lossy::<Document>::try_from(&*bytes)?.0)
 }
 
@@ -172,7 +175,8 @@ pub(super) fn secret(document: &Document) -> Option<Secret> {
     }
 }
 
-pub(super) fn usage_count(value: Option<&Bson>) -> UsageCount {
+/// The stored count of a document.
+pub fn usage_count(value: Option<&Bson>) -> UsageCount {
     match value {
         Some(Bson::Int32(number)) => UsageCount::from_i64(i64::from(*number)),
         Some(Bson::Int64(number)) => UsageCount::from_i64(*number),
@@ -181,7 +185,8 @@ pub(super) fn usage_count(value: Option<&Bson>) -> UsageCount {
     }
 }
 
-pub(super) fn instant(value: Option<&Bson>) -> Option<Timestamp> {
+/// A stored instant; None for what is no date.
+pub fn instant(value: Option<&Bson>) -> Option<Timestamp> {
     match value {
         Some(Bson::DateTime(date)) => Some(Timestamp::from_millis(date.timestamp_millis())),
         _ => None,

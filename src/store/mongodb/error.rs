@@ -36,7 +36,7 @@ impl Answered {
 }
 
 /// The failure of an operation that changes something.
-pub(super) fn of_write(error: Error) -> StoreError {
+pub fn of_write(error: Error) -> StoreError {
     let untouched = error.contains_label(NO_WRITES_PERFORMED) || is_conflict(&error);
     let retryable = error.contains_label(RETRYABLE_WRITE_ERROR);
     let what = what_happened(&error);
@@ -96,7 +96,7 @@ fn what_happened(error: &Error) -> Cause {
 const UNSURE: [i32; 3] = [50, 11601, 202];
 
 /// The failure of an operation that changes nothing.
-pub(super) fn of_read(error: Error) -> StoreError {
+pub fn of_read(error: Error) -> StoreError {
     match of_write(error) {
         StoreError::Unresolved(cause) => StoreError::Away(cause),
         other => other,
@@ -121,7 +121,10 @@ fn is_conflict(error: &Error) -> bool {
 }
 
 /// Does `operation`, and again where it met another writer and changed nothing. The caller's time limit bounds it all.
-pub(super) async fn again_after_conflicts<T, F>(operation: impl Fn() -> F) -> Result<T, Error>
+///
+/// # Errors
+/// Those of the operation: a conflict only where it met one again and again.
+pub async fn again_after_conflicts<T, F>(operation: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {

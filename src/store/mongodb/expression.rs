@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, bson, doc};
+use bson::{Bson, Document, doc};
 
+use super::credits;
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::pool::COOL_DOWN;
 use crate::domain::timestamp::millis;
 use crate::domain::{DisabledReason, Lapsed, State, Timestamp};
 
 /// The server's clock, frozen when a command starts.
-pub(super) const NOW: &str = "$$NOW";
+pub const NOW: &str = "$$NOW";
 
 /// An instant as BSON keeps it.
 pub(super) fn date(instant: Timestamp) -> Bson {
@@ -31,7 +32,7 @@ pub(super) fn count() -> Document {
 }
 
 /// Whether the count is a whole number from 0 to 2^53. NaN is below 0 for the server.
-pub(super) fn is_whole() -> Document {
+pub fn is_whole() -> Document {
     doc! {"$and": [
         {"$gte": [count(), 0]},
         {"$lte": [count(), MAX_USAGE_COUNT as i64]},
@@ -46,7 +47,7 @@ pub(super) fn is_countable() -> Document {
 }
 
 /// Whether `api_key` is a secret by the rule of `domain::secret`.
-pub(super) fn is_secret() -> Document {
+pub fn is_secret() -> Document {
     let is_text = doc! {"$eq": [{"$type": "$api_key"}, "string"]};
     doc! {"$and": [
         is_text.clone(),
@@ -106,16 +107,29 @@ pub(super) fn live(now: impl Into<Bson>) -> Document {
     doc! {"$filter": {"input": leases(), "as": "lease", "cond": {"$not": [lapsed]}}}
 }
 
-/// The count after its lapsed leases are settled as the pool says. A count that is no number stays as it is.
-pub(super) fn settled_count(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Bson {
-    match lapsed {
-        Lapsed::Refund => bson!("$usage_count"),
-        Lapsed::Count => bson!({"$cond": [
-            is_countable(),
-            {"$add": ["$usage_count", {"$subtract": [open(), {"$size": live(now)}]}]},
-            "$usage_count",
-        ]}),
+/// The fields in which `uses` more are counted. Where there is no count, or it was taken away while the key was out on
+/// lease, it starts from the credits. One that is no number stays as it is.
+pub(super) fn counted(uses: impl Into<Bson> + Clone) -> Document {
+    doc! {
+        "usage_count": {"$switch": {
+            "branches": [
+                {"case": is_countable(), "then": {"$add": ["$usage_count", uses.clone()]}},
+                {"case": is_missing("usage_count"), "then": {"$add": [credits::start(), uses]}},
+            ],
+            "default": "$usage_count",
+        }},
+        "legacy": credits::legacy_once_started(),
     }
+}
+
+/// The fields after the lapsed leases are settled as the pool says.
+pub(super) fn settled(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Document {
+    let mut fields = match lapsed {
+        Lapsed::Refund => doc! {},
+        Lapsed::Count => counted(doc! {"$subtract": [open(), {"$size": live(now.clone())}]}),
+    };
+    fields.insert("leases", live(now));
+    fields
 }
 
 /// The count where it is one that keylend lends by, else 0. As int64, for a sum of doubles is not exact above 2^53.
@@ -159,7 +173,7 @@ pub(super) fn is_withdrawn() -> Document {
 }
 
 /// Whether there is nothing in this field.
-pub(super) fn is_missing(field: &str) -> Document {
+pub fn is_missing(field: &str) -> Document {
     doc! {"$in": [{"$type": format!("${field}")}, ["missing", "null"]]}
 }
 

@@ -74,11 +74,10 @@ fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
 
 /// The same for a list of leases.
 pub(super) fn with_leases(pool: &Policy, entries: impl Into<Bson>) -> Vec<Document> {
-    vec![doc! {"$set": {
-        "usage_count": expression::settled_count(pool.lapsed, NOW),
-        "leases": {"$concatArrays": [expression::live(NOW), entries]},
-        "last_used": NOW,
-    }}]
+    let mut set = expression::settled(pool.lapsed, NOW);
+    set.insert("leases", doc! {"$concatArrays": [expression::live(NOW), entries]});
+    set.insert("last_used", NOW);
+    vec![doc! {"$set": set}]
 }
 
 /// The entry of a lease that begins now.

@@ -9,12 +9,13 @@ mod bring;
 mod candidates;
 mod change;
 mod connect;
+pub mod credits;
 mod databases;
-mod document;
+pub mod document;
 mod duplicates;
-mod error;
+pub mod error;
 mod examine;
-mod expression;
+pub mod expression;
 mod filter;
 mod find_usable_key;
 mod increment_usage;
@@ -82,6 +83,18 @@ impl MongoStore {
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
         Ok(Self { client, database, time_limit, at_once, candidates: candidates::Candidates::default() })
+    }
+
+    /// The documents of a pool, for a program that rewrites them: as bytes, with the promises about writes and reads
+    /// that keylend's own operations make.
+    pub fn documents(&self, pool: &Policy) -> Collection<RawDocumentBuf> {
+        self.keys(pool)
+    }
+
+    /// The name of another database of the server in which the pool's collection has documents, by a look that takes 2 s
+    /// at most; None where none is found.
+    pub async fn elsewhere(&self, pool: &Policy) -> Option<String> {
+        databases::other_with(self, &pool.collection).await
     }
 
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.

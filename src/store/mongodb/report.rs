@@ -123,16 +123,15 @@ fn end(step: ObjectId, names: &[String], remembered: usize) -> Vec<Document> {
         "as": "one",
         "in": "$$one.id",
     }};
-    let count = doc! {"$cond": [
-        expression::is_countable(), {"$add": ["$usage_count", {"$size": &ours}]}, "$usage_count",
-    ]};
+    let mut set = expression::counted(doc! {"$size": &ours});
     let left = doc! {"$filter": {
         "input": expression::leases(), "as": "lease", "cond": {"$not": [{"$in": ["$$lease.id", ours]}]},
     }};
+    set.insert("leases", left);
     vec![
         // $mergeObjects makes it a value of its own, whatever there is in its place.
         doc! {"$set": {"mark": {"$mergeObjects": [{"b": step, "s": now_and_before}]}}},
-        doc! {"$set": {"usage_count": count, "leases": left}},
+        doc! {"$set": set},
     ]
 }
 
@@ -155,9 +154,7 @@ fn ended(pool: &Policy, document: &Document, step: ObjectId) -> Vec<(String, Set
 fn effect(effect: Effect) -> Document {
     match effect {
         Effect::Nothing => doc! {},
-        Effect::Count => doc! {"usage_count": {"$cond": [
-            expression::is_countable(), {"$add": ["$usage_count", 1]}, "$usage_count",
-        ]}},
+        Effect::Count => expression::counted(1),
         Effect::Rest(rest) => doc! {"resting_until": expression::rest_for(rest)},
         // Only a key that was active gets the reason: an operator's own is kept.
         Effect::Disable(reason) => {

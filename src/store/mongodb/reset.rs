@@ -3,7 +3,7 @@
 use bson::{Bson, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 
-use super::{MongoStore, document, error, expression, filter};
+use super::{MongoStore, credits, document, error, expression, filter};
 use crate::domain::{KeyId, Policy};
 use crate::store::StoreError;
 
@@ -20,7 +20,11 @@ pub(super) async fn reset(store: &MongoStore, pool: &Policy, ids: &[KeyId]) -> R
         let found: Vec<RawDocumentBuf> = found.map_err(error::of_read)?.try_collect().await.map_err(error::of_read)?;
         let found: Vec<KeyId> = found.into_iter().filter_map(|key| document::id(&document::lossy(key).ok()?)).collect();
         let ids: Vec<Bson> = found.iter().map(|id| filter::object_id(*id).into()).collect();
-        let fresh = doc! {"$set": {"usage_count": 0_i64, "last_used": expression::date(store.now().await?)}};
+        let fresh = vec![doc! {"$set": {
+            "usage_count": 0_i64,
+            "last_used": expression::date(store.now().await?),
+            "legacy": credits::legacy_once_set(),
+        }}];
         let them = doc! {"_id": {"$in": ids}};
         error::again_after_conflicts(|| async { keys.update_many(them.clone(), fresh.clone()).await })
             .await

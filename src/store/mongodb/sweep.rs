@@ -64,10 +64,7 @@ async fn settle_one(store: &MongoStore, pool: &Policy, id: Bson, now: Timestamp)
     let keys = store.keys(pool);
     let mut one = doc! {"_id": id};
     one.extend(has_lapsed(now));
-    let update = vec![doc! {"$set": {
-        "usage_count": expression::settled_count(pool.lapsed, expression::date(now)),
-        "leases": expression::live(expression::date(now)),
-    }}];
+    let update = vec![doc! {"$set": expression::settled(pool.lapsed, expression::date(now))}];
     let before = error::again_after_conflicts(|| async {
         keys.find_one_and_update(one.clone(), update.clone())
             .return_document(ReturnDocument::Before)

@@ -1,0 +1,20 @@
+//! The progress bar: on stderr, where a person sees it.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use keylend::store::StoreError;
+use keylend::store::mongodb::error;
+
+use crate::pages::Keys;
+
+/// A bar for all documents of a collection, with rate and time left.
+pub(crate) async fn bar(keys: &Keys, json: bool) -> Result<ProgressBar, StoreError> {
+    if json || !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    let bar = ProgressBar::new(keys.estimated_document_count().await.map_err(error::of_read)?);
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} keys, {per_sec}, {eta} left");
+    Ok(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+}

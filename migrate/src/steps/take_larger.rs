@@ -1,0 +1,36 @@
+//! Where count and credits disagree, the larger is taken.
+
+use bson::{Document, doc};
+use keylend::store::mongodb::credits::is_whole_from;
+use keylend::store::mongodb::expression::is_whole;
+
+use super::credits;
+use super::guard::{has, is_migrated, is_pending, is_valid};
+
+/// Whether a pending document has a whole count, and credits by which more uses are gone.
+pub(super) fn disagrees() -> Document {
+    doc! {"$and": [has("credits_left"), is_whole(), {"$lt": ["$usage_count", credits::used()]}]}
+}
+
+/// Whether a document was migrated with the smaller count, and was not set back since.
+pub(super) fn is_due() -> Document {
+    doc! {"$and": [
+        is_migrated(),
+        is_whole_from("$legacy.formula", 0),
+        {"$gt": ["$legacy.formula", "$legacy.base.usage_count"]},
+        is_whole(),
+        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
+        is_valid(),
+        {"$not": [is_pending()]},
+    ]}
+}
+
+/// The count grows by what the formula was larger, so that what was counted since stays in it.
+pub(super) fn fields() -> Document {
+    let more = doc! {"$subtract": ["$legacy.formula", "$legacy.base.usage_count"]};
+    doc! {
+        "usage_count": {"$toLong": {"$add": ["$usage_count", more]}},
+        "legacy.base.usage_count": {"$toLong": "$legacy.formula"},
+        "legacy.formula": "$$REMOVE",
+    }
+}
