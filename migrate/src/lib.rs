@@ -47,3 +47,4 @@ pub mod steps;
 mod stop;
 mod undo;
 pub mod verify;
+mod walk;

@@ -1,7 +1,6 @@
 //! The run itself: every document is read and judged, and those that are due are changed.
 
 use bson::Bson;
-use futures_util::{StreamExt, TryStreamExt};
 use keylend::cli::{Failure, output};
 use keylend::store::StoreError;
 use serde::Serialize;
@@ -10,14 +9,11 @@ use crate::command::Target;
 use crate::formula::Count;
 use crate::histogram::{Bucket, BucketReply, Histogram};
 use crate::list::{self, Listed, Named, NamedKeys};
-use crate::pages::{self, AT_ONCE, Keys};
-use crate::progress;
+use crate::pages::{self, Keys, TRIES};
 use crate::shape::{Shape, State};
 use crate::steps::{self, Change};
-use crate::stop::{Stop, stopped};
-
-/// How often documents are tried that others change at the same time.
-const TRIES: usize = 4;
+use crate::stop::Stop;
+use crate::walk::{self, walk};
 
 /// What became of the documents.
 #[derive(Clone, Debug, Default)]
@@ -63,39 +59,19 @@ pub(crate) struct Asked {
 }
 
 pub(crate) async fn run(target: &Target, asked: Asked, stop: Stop) -> Result<(), Failure> {
-    let bar = progress::bar(&target.keys, asked.json).await?;
     let run = Run {
         keys: &target.keys,
         asked,
         migrate: steps::migrate(asked.take_larger),
         take_larger: steps::take_larger(),
     };
-    let summary = pages::read(&target.keys)
-        .take_until(stopped(stop.clone()))
-        .map_ok(|page| async {
-            let pages = page.len() as u64;
-            let summary = run.page(page).await?;
-            bar.inc(pages);
-            Ok(summary)
-        })
-        .try_buffered(AT_ONCE)
-        .try_fold(Summary::default(), async |mut all, page| {
-            all.join(page);
-            Ok(all)
-        })
-        .await;
-    bar.finish_and_clear();
-    let summary = summary?;
-    let stopped_by = *stop.borrow();
+    let walked = walk(target, asked.json, stop, async |page| run.page(page).await).await?;
+    let summary = &walked.summary;
     if !asked.dry_run {
         target.tell_admin(&format!("credits were migrated: {} keys", summary.migrated + summary.raised));
     }
-    summary.tell(target, asked, stopped_by).await?;
-    match stopped_by {
-        Some(signal) => Err(Failure::Failed(format!("stopped by {signal} before the end: run it again to go on"))),
-        None if summary.invalid.number + summary.left > 0 => Err(Failure::NotAll),
-        None => Ok(()),
-    }
+    summary.tell(target, asked, walked.stopped_by).await?;
+    walked.end(summary.invalid.number + summary.left == 0)
 }
 
 struct Run<'a> {
@@ -191,6 +167,20 @@ fn disagreement(count: u64, formula: u64) -> Vec<String> {
     vec![format!("usage_count is {count}, by the credits it would be {formula}")]
 }
 
+impl walk::Summary for Summary {
+    fn join(&mut self, other: Self) {
+        self.total += other.total;
+        self.migrated += other.migrated;
+        self.raised += other.raised;
+        self.already_done += other.already_done;
+        self.left += other.left;
+        self.disagree.join(other.disagree);
+        self.invalid.join(other.invalid);
+        self.before.join(other.before);
+        self.after.join(other.after);
+    }
+}
+
 impl Summary {
     /// A document that was changed, or would be.
     fn changed(&mut self, shape: &Shape, state: &State, take_larger: bool) {
@@ -212,18 +202,6 @@ impl Summary {
             }
             State::Invalid(_) | State::Done => {}
         }
-    }
-
-    fn join(&mut self, other: Self) {
-        self.total += other.total;
-        self.migrated += other.migrated;
-        self.raised += other.raised;
-        self.already_done += other.already_done;
-        self.left += other.left;
-        self.disagree.join(other.disagree);
-        self.invalid.join(other.invalid);
-        self.before.join(other.before);
-        self.after.join(other.after);
     }
 
     async fn tell(&self, target: &Target, asked: Asked, stopped_by: Option<&'static str>) -> Result<(), Failure> {

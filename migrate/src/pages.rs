@@ -20,8 +20,8 @@ pub type Keys = Collection<RawDocumentBuf>;
 /// changed until it has changed all, others do not wait longer than that.
 pub const PAGE: usize = 2000;
 
-/// How many pages are changed at the same time.
-pub const AT_ONCE: usize = 3;
+/// How often documents are tried that others change at the same time.
+pub(crate) const TRIES: usize = 4;
 
 /// The longest wait for one answer of the server.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,20 +1,16 @@
 //! `--undo`: the documents as they were.
 
 use bson::Bson;
-use futures_util::{StreamExt, TryStreamExt};
 use keylend::cli::{Failure, confirm, output};
 use keylend::store::StoreError;
 use serde::Serialize;
 
 use crate::command::Target;
-use crate::pages::{self, AT_ONCE, Keys};
-use crate::progress;
+use crate::pages::{self, Keys, TRIES};
 use crate::shape::{Legacy, Shape};
 use crate::steps::{self, Change};
-use crate::stop::{Stop, stopped};
-
-/// How often documents are tried that others change at the same time.
-const TRIES: usize = 4;
+use crate::stop::Stop;
+use crate::walk::{self, walk};
 
 /// What became of the documents.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,36 +46,22 @@ pub(crate) fn confirmed(pool: &str, asked: Asked) -> Result<(), Failure> {
 }
 
 pub(crate) async fn run(target: &Target, asked: Asked, stop: Stop) -> Result<(), Failure> {
-    let bar = progress::bar(&target.keys, asked.json).await?;
     let undo = steps::undo();
-    let summary = pages::read(&target.keys)
-        .take_until(stopped(stop.clone()))
-        .map_ok(|page| async {
-            let pages = page.len() as u64;
-            let summary = page_of(&target.keys, &undo, page, asked.dry_run).await?;
-            bar.inc(pages);
-            Ok(summary)
-        })
-        .try_buffered(AT_ONCE)
-        .try_fold(Summary::default(), async |mut all, page| {
-            all.total += page.total;
-            all.undone += page.undone;
-            all.not_migrated += page.not_migrated;
-            all.left += page.left;
-            Ok(all)
-        })
-        .await;
-    bar.finish_and_clear();
-    let summary = summary?;
-    let stopped_by = *stop.borrow();
+    let each = async |page| page_of(&target.keys, &undo, page, asked.dry_run).await;
+    let walked = walk(target, asked.json, stop, each).await?;
     if !asked.dry_run {
-        target.tell_admin(&format!("a migration was undone: {} keys", summary.undone));
+        target.tell_admin(&format!("a migration was undone: {} keys", walked.summary.undone));
     }
-    tell(&summary, target, asked, stopped_by)?;
-    match stopped_by {
-        Some(signal) => Err(Failure::Failed(format!("stopped by {signal} before the end: run it again to go on"))),
-        None if summary.left > 0 => Err(Failure::NotAll),
-        None => Ok(()),
+    tell(&walked.summary, target, asked, walked.stopped_by)?;
+    walked.end(walked.summary.left == 0)
+}
+
+impl walk::Summary for Summary {
+    fn join(&mut self, other: Self) {
+        self.total += other.total;
+        self.undone += other.undone;
+        self.not_migrated += other.not_migrated;
+        self.left += other.left;
     }
 }
 

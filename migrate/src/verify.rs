@@ -1,16 +1,14 @@
 //! `--verify`: every document is read again and reckoned with here, not by the server that changed it.
 
-use futures_util::{StreamExt, TryStreamExt};
 use keylend::cli::{Failure, output};
 use serde::Serialize;
 
 use crate::command::Target;
 use crate::formula::Count;
 use crate::list::{Named, NamedKeys};
-use crate::pages;
-use crate::progress;
 use crate::shape::{Legacy, Migrated, Shape, State};
-use crate::stop::{Stop, stopped};
+use crate::stop::Stop;
+use crate::walk::{self, walk};
 
 /// What a document is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,24 +146,25 @@ impl Summary {
 }
 
 pub(crate) async fn run(target: &Target, json: bool, stop: Stop) -> Result<(), Failure> {
-    let bar = progress::bar(&target.keys, json).await?;
-    let summary = pages::read(&target.keys)
-        .take_until(stopped(stop.clone()))
-        .try_fold(Summary::default(), async |mut summary, page| {
-            for shape in &page {
-                summary.add(shape);
-            }
-            bar.inc(page.len() as u64);
-            Ok(summary)
-        })
-        .await;
-    bar.finish_and_clear();
-    let summary = summary?;
-    let stopped_by = *stop.borrow();
-    summary.tell(target, json, stopped_by)?;
-    match stopped_by {
-        Some(signal) => Err(Failure::Failed(format!("stopped by {signal} before the end"))),
-        None if summary.pending.number + summary.invalid.number + summary.wrong.number > 0 => Err(Failure::NotAll),
-        None => Ok(()),
+    let each = async |page: Vec<Shape>| {
+        let mut summary = Summary::default();
+        page.iter().for_each(|shape| summary.add(shape));
+        Ok(summary)
+    };
+    let walked = walk(target, json, stop, each).await?;
+    let summary = &walked.summary;
+    summary.tell(target, json, walked.stopped_by)?;
+    walked.end(summary.pending.number + summary.invalid.number + summary.wrong.number == 0)
+}
+
+impl walk::Summary for Summary {
+    fn join(&mut self, other: Self) {
+        self.total += other.total;
+        self.right += other.right;
+        self.disagree.join(other.disagree);
+        self.lowered.join(other.lowered);
+        self.pending.join(other.pending);
+        self.invalid.join(other.invalid);
+        self.wrong.join(other.wrong);
     }
 }

@@ -225,8 +225,13 @@ impl Plan {
             self.next.push(format!("MONGODB_DATABASE={database} keylend check"));
         }
         self.findings.extend(self.pools.iter().flat_map(PoolReport::findings));
-        if self.pools.iter().any(|pool| pool.needs_migration > 0) {
-            self.next.push("keylend-migrate".to_owned());
+        for pool in self.pools.iter().filter(|pool| pool.needs_migration > 0) {
+            // Without a name, that pool is meant.
+            let stability = pool.name == "stability";
+            self.next.push(
+                "keylend-migrate".to_owned()
+                    + &if stability { String::new() } else { format!(" --pool {}", pool.name) },
+            );
         }
         for pool in self.pools.iter().filter(|pool| pool.duplicates > 0) {
             self.next.push(format!("keylend keys remove --pool {} ID", pool.name));
