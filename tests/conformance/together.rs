@@ -171,7 +171,8 @@ async fn each_finder_gets_the_next_key_and_stamps_it(t: &TestStore) {
     let after = t.now(&pool).await;
     let mut expected: Vec<KeyId> = [&keys[0], &keys[2], &keys[3]].map(|key| key.id).into();
     let mut got: Vec<KeyId> = found.iter().map(|found| found.id).collect();
-    (expected.sort(), got.sort());
+    expected.sort();
+    got.sort();
     assert_eq!(got, expected);
     for found in &found {
         assert_between(before, found.last_used, after);

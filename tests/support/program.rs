@@ -1,6 +1,6 @@
 //! The program itself, started as a user starts it, and stopped by its id whatever becomes of the test.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -33,6 +33,8 @@ pub fn output(mut command: Command, input: &str) -> Output {
 /// A serving process.
 pub struct Program {
     child: Child,
+    /// Reads what it says on stderr, to the end.
+    reader: Option<std::thread::JoinHandle<()>>,
     log: Arc<Mutex<String>>,
     /// Where it logs to, if that is not stderr.
     file: Option<PathBuf>,
@@ -73,7 +75,7 @@ impl Program {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn({
+        let reader = std::thread::spawn({
             let log = Arc::clone(&log);
             move || {
                 let mut line = Vec::new();
@@ -83,7 +85,7 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { child, log, file, url: String::new() };
+        let mut program = Self { child, reader: Some(reader), log, file, url: String::new() };
         program.url = program.wait_for(|log| {
             let line = log.lines().find(|line| tells(line, event))?;
             let port: String = line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect();
@@ -144,11 +146,11 @@ impl Program {
             assert!(Instant::now() < deadline, "it does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         };
-        let mut rest = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut rest).unwrap();
+        // What it said last is read only now.
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
         }
-        (status, self.log() + &rest)
+        (status, self.log())
     }
 }
 
