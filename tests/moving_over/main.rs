@@ -10,5 +10,7 @@ mod paper;
 #[path = "../support/program.rs"]
 #[allow(dead_code, reason = "these tests start the program in one way")]
 mod program;
+#[path = "../support/paper.rs"]
+mod typed;
 
 use place::run;

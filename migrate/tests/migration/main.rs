@@ -12,3 +12,5 @@ mod meanwhile;
 mod moving_over;
 mod samples;
 mod support;
+#[path = "../../../tests/support/paper.rs"]
+mod typed;
