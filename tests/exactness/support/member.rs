@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use keylend::domain::Policy;
 use serde::Deserialize;
 
 use super::process::{self, Process};
@@ -41,10 +42,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts one on the pool `crowd` of the store at `place`; it does nothing before [`Member::go`].
-    pub async fn start(place: &Place, arguments: &[&str]) -> Self {
+    /// Starts one on a pool of the store at `place`; it does nothing before [`Member::go`].
+    pub async fn start(place: &Place, pool: &Policy, arguments: &[&str]) -> Self {
         let mut command = process::program(crowd(), place);
-        command.args(["--pool", "crowd", "--wait"]).args(arguments);
+        command.args(["--pool", pool.name.as_str(), "--wait"]).args(arguments);
         let mut member = Self { process: Process::start(command), events: Vec::new() };
         member.told(1, |event| *event == Event::Ready).await;
         member
