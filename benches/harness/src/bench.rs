@@ -165,9 +165,6 @@ impl Bench {
         for server in servers {
             server.stop().await?;
         }
-        if tally.latencies.is_empty() {
-            return Err(Failure::Bench(format!("{setup:?}: nothing was answered as it should: {:?}", tally.refused)));
-        }
         let leases_are_kept = matches!(setup.kind, Kind::Keylend(_));
         let asked = Asked { work: setup.work, failed: tally.failed(), told: tally.told.clone(), leases_are_kept };
         check(&place, setup.seed, &asked).await?;

@@ -118,9 +118,11 @@ impl Measure<'_> {
 
     /// Progress, for who waits.
     fn tell(&self, side: &str, turn: u32, run: Run) -> Run {
-        let (runs, rate, refused) = (self.bench.plan.runs, run.tally.rate(), &run.tally.refused);
-        let refused = if refused.is_empty() { String::new() } else { format!(", refused {refused:?}") };
-        eprintln!("speed: {}: {side}, {turn} of {runs}: {rate:.0}/s{refused}", self.name);
+        let (runs, rate) = (self.bench.plan.runs, run.tally.rate());
+        eprintln!("speed: {}: {side}, {turn} of {runs}: {rate:.0}/s", self.name);
+        if let Some(complaint) = &run.tally.complaint {
+            eprintln!("speed: {} refused; one of them: {complaint}", run.tally.failed());
+        }
         run
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::Connection;
+use super::connection::{Answer, Connection};
 use super::told::Told;
 
 /// How long a caller whose connection cannot be opened waits before it tries again.
@@ -51,6 +51,8 @@ pub(crate) struct Caller {
     first: Vec<u8>,
     second: Vec<u8>,
     pub(crate) told: Told,
+    /// What the first answer that was not the wanted one said; it holds no secret.
+    pub(crate) complaint: Option<String>,
 }
 
 impl Caller {
@@ -62,7 +64,7 @@ impl Caller {
             Work::Live => request("GET", "/livez"),
             Work::Stats => request("GET", "/v1/stats"),
         };
-        Self { address, connection: None, work, first, second: Vec::new(), told: Told::default() }
+        Self { address, connection: None, work, first, second: Vec::new(), told: Told::default(), complaint: None }
     }
 
     /// Opens the connection, so that the first unit does not pay for it.
@@ -79,7 +81,7 @@ impl Caller {
         let answer = connection.ask(&self.first).await?;
         let wanted = if matches!(self.work, Work::Lease | Work::LeaseAndReport) { 201 } else { 200 };
         if answer.status != wanted {
-            return Ok(Outcome::Refused(answer.status));
+            return Ok(refused(&mut self.complaint, &answer));
         }
         let and_then = match self.work {
             Work::Lease | Work::Find => {
@@ -88,7 +90,7 @@ impl Caller {
             }
             // Its errors are answered with 200 as well.
             Work::Take if field(answer.body, "Key").is_none_or(|key| key == "File is empty") => {
-                return Ok(Outcome::Refused(answer.status));
+                return Ok(refused(&mut self.complaint, &answer));
             }
             Work::Take => {
                 self.told.keep(answer.body);
@@ -106,7 +108,7 @@ impl Caller {
         write_request(&mut self.second, "POST", &path, &body);
         let answer = connection.ask(&self.second).await?;
         if answer.status != 200 {
-            return Ok(Outcome::Refused(answer.status));
+            return Ok(refused(&mut self.complaint, &answer));
         }
         self.told.counted += 1;
         Ok(Outcome::Done)
@@ -125,6 +127,11 @@ impl Ask for Caller {
             }
         }
     }
+}
+
+fn refused(complaint: &mut Option<String>, answer: &Answer<'_>) -> Outcome {
+    complaint.get_or_insert_with(|| String::from_utf8_lossy(answer.body).into_owned());
+    Outcome::Refused(answer.status)
 }
 
 fn request(method: &str, path: &str) -> Vec<u8> {

@@ -90,6 +90,9 @@ async fn share(load: &Load, thread: usize, threads: usize) -> io::Result<Tally> 
         }
         Shape::Open { per_second } => open::run(&mut callers, open::pace(per_second, window), window).await,
     };
-    callers.iter().for_each(|caller| tally.told.add(&caller.told));
+    for caller in callers {
+        tally.told.add(&caller.told);
+        tally.complaint = tally.complaint.or(caller.complaint);
+    }
     Ok(tally)
 }

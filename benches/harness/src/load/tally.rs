@@ -29,12 +29,23 @@ pub(crate) struct Tally {
     /// By status; those that were not answered stand under 0.
     pub(crate) refused: BTreeMap<u16, u64>,
     pub(crate) told: Told,
+    /// What one of the refused was told.
+    pub(crate) complaint: Option<String>,
 }
 
 impl Tally {
     pub(super) fn new(window: Window) -> Self {
         let (latencies, refused) = (Vec::new(), BTreeMap::new());
-        Self { window, done: 0, last: window.begin, latencies, all: 0, refused, told: Told::default() }
+        Self {
+            window,
+            done: 0,
+            last: window.begin,
+            latencies,
+            all: 0,
+            refused,
+            told: Told::default(),
+            complaint: None,
+        }
     }
 
     pub(super) fn note(&mut self, intended: Instant, ended: Instant, outcome: Outcome) {
@@ -69,6 +80,7 @@ impl Tally {
                 *sum.refused.entry(status).or_default() += times;
             }
             sum.told.add(&tally.told);
+            sum.complaint = sum.complaint.or(tally.complaint);
         }
         sum.latencies.sort_unstable();
         sum
