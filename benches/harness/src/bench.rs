@@ -275,10 +275,7 @@ fn no_mongodb() -> Failure {
 }
 
 /// Does it, and looks at the servers' memory meanwhile.
-async fn watched<T>(
-    servers: &[Server],
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<(T, u64), Failure> {
+async fn watched<T>(servers: &[Server], work: impl Future<Output = Result<T, Failure>>) -> Result<(T, u64), Failure> {
     let mut most = 0;
     let mut work = std::pin::pin!(work);
     loop {

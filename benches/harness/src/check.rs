@@ -123,7 +123,9 @@ fn judge(seed: Seed, asked: &Asked, held: &[Held]) -> Result<(), String> {
                 settled += u64::from(!key.open.iter().any(|open| open == entry));
             }
             let settled_by = if asked.work == Work::Lease { 0 } else { asked.told.counted };
-            if asked.leases_are_kept { sum("leases that are not open", settled, settled_by)? }
+            if asked.leases_are_kept {
+                sum("leases that are not open", settled, settled_by)?
+            }
         }
         Work::Find | Work::FindAndCount => {
             let mut found = HashSet::new();

@@ -89,7 +89,8 @@ mod tests {
     use crate::report::Side;
 
     fn row(store: &str, sides: &[(u32, f64)]) -> Row {
-        let side = |(size, rate): &(u32, f64)| Side { size: Some(*size), per_second: *rate, ..Side::of("keylend", &[]) };
+        let side =
+            |(size, rate): &(u32, f64)| Side { size: Some(*size), per_second: *rate, ..Side::of("keylend", &[]) };
         let sides = sides.iter().map(side).collect();
         Row { name: "keys", work: String::new(), store: store.to_owned(), sides, verdicts: Vec::new() }
     }

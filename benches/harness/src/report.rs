@@ -123,7 +123,11 @@ impl Report {
                     figure(side.per_second),
                     figure(side.p50_ms),
                     figure(side.p99_ms),
-                    side.refused.iter().map(|(status, times)| format!("{status}: {times}")).collect::<Vec<_>>().join(" "),
+                    side.refused
+                        .iter()
+                        .map(|(status, times)| format!("{status}: {times}"))
+                        .collect::<Vec<_>>()
+                        .join(" "),
                 ]);
             }
         }
@@ -174,6 +178,8 @@ mod tests {
     fn a_figure_on_the_mark_reaches_it_and_none_does_not() {
         assert!(Verdict::at_least(50.0, 50.0, "x", "").reached && !Verdict::at_least(50.0, 49.9, "x", "").reached);
         assert!(Verdict::at_most(1.1, 1.1, "x", "").reached && !Verdict::at_most(1.1, 1.2, "x", "").reached);
-        assert!(!Verdict::at_least(1.0, f64::NAN, "x", "").reached && !Verdict::at_most(1.0, f64::NAN, "x", "").reached);
+        assert!(
+            !Verdict::at_least(1.0, f64::NAN, "x", "").reached && !Verdict::at_most(1.0, f64::NAN, "x", "").reached
+        );
     }
 }

@@ -217,7 +217,8 @@ impl Measure<'_> {
         };
         let sides = self.sides(&[10_000, 1_000_000].map(side)).await?;
         let cache = if self.store == Store::Embedded { SQLITE_CACHE_MB } else { 0.0 };
-        let most = Verdict::at_most(40.0 + cache, sides[1].memory_mb, " MB", "memory at 1,000,000 keys, set cache included");
+        let most =
+            Verdict::at_most(40.0 + cache, sides[1].memory_mb, " MB", "memory at 1,000,000 keys, set cache included");
         Ok((sides, vec![most]))
     }
 
@@ -246,8 +247,7 @@ impl Measure<'_> {
     async fn by_callers(&self) -> Result<Vec<Side>, Failure> {
         let mut sides = Vec::new();
         for callers in [1, 4, 16, 64, 256] {
-            let setup =
-                |kind| Setup { callers: callers as usize, ..self.setup(kind, self.usable(10_000)) };
+            let setup = |kind| Setup { callers: callers as usize, ..self.setup(kind, self.usable(10_000)) };
             sides.extend(self.sized(callers, self.store == Store::MongoDb, setup).await?);
         }
         Ok(sides)

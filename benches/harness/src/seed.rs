@@ -91,7 +91,8 @@ impl Seed {
     pub(crate) fn write_lines(self, path: &Path) -> Result<(), Failure> {
         let mut file = BufWriter::new(File::create(path)?);
         for key in 0..self.total() {
-            let last_used = self.last_used(key).try_to_rfc3339_string().map_err(|error| Failure::Bench(error.to_string()))?;
+            let last_used =
+                self.last_used(key).try_to_rfc3339_string().map_err(|error| Failure::Bench(error.to_string()))?;
             writeln!(
                 file,
                 r#"{{"pool":"{}","api_key":"{}","usage_count":{},"last_used":"{last_used}","is_active":true}}"#,
@@ -112,7 +113,8 @@ impl Seed {
             Pool::Plantid => "order",
         };
         let unique = IndexOptions::builder().unique(true).build();
-        keys.create_index(IndexModel::builder().keys(doc! {"is_active": 1, "usage_count": 1, place: 1}).build()).await?;
+        keys.create_index(IndexModel::builder().keys(doc! {"is_active": 1, "usage_count": 1, place: 1}).build())
+            .await?;
         keys.create_index(IndexModel::builder().keys(doc! {"api_key": 1}).options(unique).build()).await?;
         for from in (0..self.total()).step_by(BATCH as usize) {
             let batch = (from..self.total().min(from + BATCH)).map(|key| self.document(key));
@@ -138,10 +140,8 @@ pub(crate) async fn restore(place: &Place, seed: Seed) -> Result<(), Failure> {
         Some(base) => {
             let since = doc! {"last_used": {"$gte": long_ago()}};
             let before = doc! {"$subtract": ["$last_used", TEN_YEARS.as_millis() as i64]};
-            let update = vec![
-                doc! {"$set": {"usage_count": 0, "last_used": before}},
-                doc! {"$unset": ["leases", "mark"]},
-            ];
+            let update =
+                vec![doc! {"$set": {"usage_count": 0, "last_used": before}}, doc! {"$unset": ["leases", "mark"]}];
             base.keys(seed.pool.collection()).update_many(since, update).await?;
             server::analyse(base).await
         }

@@ -19,11 +19,7 @@ pub(super) async fn pick(keys: &Collection<Document>, uses_per_key: u32, count: 
 }
 
 /// One use of the current key; the next one where that is spent.
-pub(super) async fn take(
-    keys: &Collection<Document>,
-    uses_per_key: u32,
-    current: &Mutex<Option<ObjectId>>,
-) -> Found {
+pub(super) async fn take(keys: &Collection<Document>, uses_per_key: u32, current: &Mutex<Option<ObjectId>>) -> Found {
     let usable = doc! {"is_active": true, "usage_count": {"$lt": uses_per_key}};
     loop {
         let Some(id) = *current.lock().unwrap_or_else(|error| error.into_inner()) else {

@@ -154,7 +154,8 @@ pub(crate) async fn serve(baseline: Baseline) -> Result<(), Failure> {
     let find = find.then(async |service: Arc<Service>| service.find_usable_key().await);
     let increment = stability().and(warp::path!("increment_usage")).and(warp::post()).and(with());
     let increment = increment.and(warp::body::json());
-    let increment = increment.then(async |service: Arc<Service>, body: Increment| service.increment_usage(&body.id).await);
+    let increment =
+        increment.then(async |service: Arc<Service>, body: Increment| service.increment_usage(&body.id).await);
     let take = warp::path!("api" / "plantid").and(warp::get()).and(with());
     let take = take.then(async |service: Arc<Service>| service.take().await);
     let live = warp::path!("livez").map(|| StatusCode::OK.into_response());

@@ -36,16 +36,7 @@ pub(crate) struct Tally {
 impl Tally {
     pub(super) fn new(window: Window) -> Self {
         let (latencies, refused) = (Vec::new(), BTreeMap::new());
-        Self {
-            window,
-            done: 0,
-            last: window.begin,
-            latencies,
-            all: 0,
-            refused,
-            told: Told::default(),
-            complaint: None,
-        }
+        Self { window, done: 0, last: window.begin, latencies, all: 0, refused, told: Told::default(), complaint: None }
     }
 
     pub(super) fn note(&mut self, intended: Instant, ended: Instant, outcome: Outcome) {
