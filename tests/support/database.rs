@@ -33,8 +33,7 @@ impl TestDatabase {
     /// One instance's store on it.
     #[allow(dead_code, reason = "not every test opens it by its owner")]
     pub async fn store(&self) -> MongoStore {
-        let uri = MongoUri::new(&self.uri);
-        MongoStore::connect(&uri, Some(&self.name), TIME_LIMIT).await.expect("the URI is valid")
+        connect(&self.uri, &self.name).await
     }
 }
 
@@ -70,5 +69,11 @@ pub fn with_database(test: impl AsyncFnOnce(&Database)) {
 #[allow(dead_code, reason = "not every test looks at the documents")]
 pub async fn instance(database: &Database) -> MongoStore {
     let uri = std::env::var("KEYLEND_TEST_MONGODB_URI").expect("set, as it was when the tests were built");
-    MongoStore::connect(&MongoUri::new(&uri), Some(database.name()), TIME_LIMIT).await.expect("the URI is valid")
+    connect(&uri, database.name()).await
+}
+
+/// With `KEYLEND_TEST_MERGES` it picks as on MongoDB, also on a server on which that is slow.
+async fn connect(uri: &str, name: &str) -> MongoStore {
+    let store = MongoStore::connect(&MongoUri::new(uri), Some(name), TIME_LIMIT).await.expect("the URI is valid");
+    if std::env::var_os("KEYLEND_TEST_MERGES").is_some() { store.taken_to_merge() } else { store }
 }

@@ -1,23 +1,24 @@
-//! Candidates: the ids of keys that were usable a moment ago, read many at a time, for steps that hand out several.
+//! Candidates: the keys that go first, as they were a moment ago. A step proposes one of them, or many, and repeats the
+//! whole rule in its own filter.
 //!
-//! A candidate is a proposal: the step that takes it repeats the whole rule in its own filter. What was read for one
-//! step serves the next ones of a crowd, so the order of last use is kept to within [`WINDOW`] keys and [`AGE`]; and
-//! only for callers who come while others are served, for a lone one is never served from here.
+//! For steps that hand out several keys many candidates are read at a time. What was read for one step serves the next
+//! ones of a crowd, so the order of last use is kept to within [`WINDOW`] keys and [`AGE`]; and only for callers who come
+//! while others are served, for a lone one is never served from here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bson::oid::ObjectId;
-use bson::{Bson, RawDocumentBuf, doc};
+use bson::{Bson, Document, bson, doc};
 use futures_util::TryStreamExt;
 use rand::seq::SliceRandom;
 
-use super::{MongoStore, document, error, filter};
-use crate::domain::Policy;
+use super::{MongoStore, error, expression, filter};
+use crate::domain::{Picks, Policy};
 use crate::store::StoreError;
 
-/// How many are read at once.
+/// How many are read at once for a crowd.
 pub(super) const WINDOW: usize = 512;
 
 /// How long they are good for.
@@ -27,7 +28,18 @@ pub(super) const AGE: Duration = Duration::from_millis(100);
 /// long: else all of them would ask for the same keys, and one would get them.
 const CONTESTED: Duration = Duration::from_secs(1);
 
-/// The candidates of each pool, by its collection and the uses that a key gives.
+/// Up to so many uses per key, the keys of each count are read for themselves.
+const COUNTS_APART: u32 = 16;
+
+/// A key that was usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) id: ObjectId,
+    /// It was handed out so recently that others go first.
+    pub(super) hot: bool,
+}
+
+/// The candidates of each pool, by its collection and the uses that a key gives. None of them was hot.
 #[derive(Default)]
 pub(super) struct Candidates(Mutex<HashMap<(String, u32), Window>>);
 
@@ -35,6 +47,8 @@ struct Window {
     ids: VecDeque<ObjectId>,
     read_at: Instant,
     contested_at: Option<Instant>,
+    /// What was read last ended among hot ones: there is no use in reading many.
+    is_short: bool,
 }
 
 impl Window {
@@ -48,18 +62,15 @@ impl Candidates {
         // Nothing can be half-changed by a panic: ids are whole whatever happens.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = all.entry((pool.collection.clone(), uses_per_key));
-        let empty = || Window { ids: VecDeque::new(), read_at: Instant::now(), contested_at: None };
+        let empty = || Window { ids: VecDeque::new(), read_at: Instant::now(), contested_at: None, is_short: false };
         change(window.or_insert_with(empty))
     }
 
-    /// Up to so many that were read a moment ago.
-    pub(super) fn left(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> Vec<ObjectId> {
+    /// So many that were read a moment ago; None where there are not as many.
+    fn left(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> Option<Vec<Candidate>> {
         self.change(pool, uses_per_key, |window| {
-            if window.read_at.elapsed() >= AGE {
-                window.ids.clear();
-            }
-            let count = wanted.min(window.ids.len());
-            window.ids.drain(..count).collect()
+            let is_enough = window.read_at.elapsed() < AGE && window.ids.len() >= wanted;
+            is_enough.then(|| window.ids.drain(..wanted).map(|id| Candidate { id, hot: false }).collect())
         })
     }
 
@@ -68,49 +79,122 @@ impl Candidates {
         self.change(pool, uses_per_key, |window| window.contested_at = Some(Instant::now()));
     }
 
-    /// Keeps what was read just now, and answers the first of them.
-    fn keep(&self, pool: &Policy, uses_per_key: u32, mut ids: Vec<ObjectId>, wanted: usize) -> Vec<ObjectId> {
+    /// How many to read, for so many that are wanted.
+    fn limit(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> usize {
+        self.change(pool, uses_per_key, |window| if window.is_short { (2 * wanted).min(WINDOW) } else { WINDOW })
+    }
+
+    /// What was read is not so any more.
+    pub(super) fn forget(&self, pool: &Policy, uses_per_key: u32) {
+        self.change(pool, uses_per_key, |window| window.ids.clear());
+    }
+
+    /// Keeps those of what was read just now that are not wanted yet, and answers the others: the hot ones after all
+    /// that are not.
+    fn keep(&self, pool: &Policy, uses_per_key: u32, read: Vec<Candidate>, wanted: usize) -> Vec<Candidate> {
+        let (mut hot, mut cool): (Vec<_>, Vec<_>) = read.into_iter().partition(|candidate| candidate.hot);
         self.change(pool, uses_per_key, |window| {
             if window.is_contested() {
-                ids.shuffle(&mut rand::rng());
+                hot.shuffle(&mut rand::rng());
+                cool.shuffle(&mut rand::rng());
             }
-            let rest = ids.split_off(wanted.min(ids.len()));
-            window.ids = rest.into();
+            let rest = cool.split_off(wanted.min(cool.len()));
+            window.ids = rest.into_iter().map(|candidate| candidate.id).collect();
             window.read_at = Instant::now();
+            window.is_short = !hot.is_empty();
         });
-        ids
+        hot.truncate(wanted - cool.len());
+        cool.append(&mut hot);
+        cool
     }
 }
 
 impl MongoStore {
-    /// Reads candidates anew, and answers up to so many. `cool`: without those that were handed out just now.
-    pub(super) async fn read_candidates(
+    /// So many candidates, or as many as there are: for a step of a crowd, which goes on with what an earlier one has
+    /// left.
+    pub(super) async fn candidates(
         &self,
         pool: &Policy,
         uses_per_key: u32,
-        cool: bool,
         wanted: usize,
-    ) -> Result<Vec<ObjectId>, StoreError> {
-        let found = self
-            .keys(pool)
-            .find(filter::usable(uses_per_key, cool))
-            .sort(filter::order(pool.picks))
-            .projection(doc! {"_id": 1})
-            .limit(WINDOW as i64)
-            .batch_size(WINDOW as u32)
-            .max_time(self.time_limit)
-            .await
-            .map_err(error::of_read)?;
-        let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
-        let ids = found.into_iter().filter_map(|found| match document::lossy(found).ok()?.get("_id") {
-            Some(Bson::ObjectId(id)) => Some(*id),
-            _ => None,
-        });
-        let ids: Vec<ObjectId> = ids.collect();
-        // What is not cool is soon taken by whoever waits for it: it is read each time.
-        if !cool {
-            return Ok(ids.into_iter().take(wanted).collect());
+    ) -> Result<Vec<Candidate>, StoreError> {
+        if let Some(left) = self.candidates.left(pool, uses_per_key, wanted) {
+            return Ok(left);
         }
-        Ok(self.candidates.keep(pool, uses_per_key, ids, wanted))
+        let limit = self.candidates.limit(pool, uses_per_key, wanted);
+        let read = self.first(pool, uses_per_key, &doc! {}, limit).await?;
+        Ok(self.candidates.keep(pool, uses_per_key, read, wanted))
+    }
+
+    /// Reads the usable keys that go first, so many at most, in their order. `besides`: what they must match as well.
+    pub(super) async fn first(
+        &self,
+        pool: &Policy,
+        uses_per_key: u32,
+        besides: &Document,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let part = |counts: Bson| {
+            let mut usable = filter::usable(uses_per_key, false);
+            usable.insert("usage_count", counts);
+            usable.extend(besides.clone());
+            vec![doc! {"$match": usable}, doc! {"$sort": filter::order(pool.picks)}, doc! {"$limit": limit as i64}]
+        };
+        let mut parts = counts(pool.picks, uses_per_key).into_iter().map(part);
+        let Some(mut pipeline) = parts.next() else { return Ok(Vec::new()) };
+        for part in parts {
+            pipeline.push(doc! {"$unionWith": {"coll": &pool.collection, "pipeline": part}});
+        }
+        pipeline.push(doc! {"$sort": filter::order(pool.picks)});
+        pipeline.push(doc! {"$limit": limit as i64});
+        pipeline.push(doc! {"$project": {"hot": expression::is_hot()}});
+        let keys = self.keys(pool);
+        let found = keys.aggregate(pipeline).batch_size(limit as u32).max_time(self.time_limit);
+        let found = found.await.map_err(error::of_read)?;
+        let found: Vec<Document> = found.with_type().try_collect().await.map_err(error::of_read)?;
+        let candidate = |found: Document| {
+            Some(Candidate { id: found.get_object_id("_id").ok()?, hot: found.get_bool("hot").ok()? })
+        };
+        Ok(found.into_iter().filter_map(candidate).collect())
+    }
+}
+
+/// The counts of usable keys in parts, each of which the index gives in the pool's order: what is equal in all before
+/// that. A server that does not merge ranges in order, as MongoDB does, would read and sort all usable keys else.
+fn counts(picks: Picks, uses_per_key: u32) -> Vec<Bson> {
+    match (picks, uses_per_key) {
+        (_, 0) => Vec::new(),
+        (_, 1) => vec![bson!(0)],
+        (Picks::LeastRecentlyUsed, 2..=COUNTS_APART) => (0..i64::from(uses_per_key)).map(Bson::Int64).collect(),
+        // Key after key: hardly one is between its first use and its last.
+        (Picks::InOrder, _) => vec![bson!(0), filter::counts(1, uses_per_key)],
+        (Picks::LeastRecentlyUsed, _) => vec![filter::counts(0, uses_per_key)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_count_below_the_limit_is_in_one_part() {
+        let lru = |uses_per_key| counts(Picks::LeastRecentlyUsed, uses_per_key);
+        assert_eq!(lru(0), []);
+        assert_eq!(lru(1), [bson!(0)]);
+        assert_eq!(lru(3), [bson!(0i64), bson!(1i64), bson!(2i64)]);
+        assert_eq!(lru(17), [filter::counts(0, 17)]);
+        assert_eq!(counts(Picks::InOrder, 100), [bson!(0), filter::counts(1, 100)]);
+    }
+
+    #[test]
+    fn hot_ones_come_last_and_are_not_kept() {
+        let policy = Policy::new("some".parse().expect("a name"), Picks::LeastRecentlyUsed, 4);
+        let candidates = Candidates::default();
+        let read: Vec<_> = (0..6).map(|n| Candidate { id: ObjectId::new(), hot: n >= 4 }).collect();
+        assert_eq!(candidates.keep(&policy, 4, read.clone(), 5), read[..5]);
+        assert_eq!(candidates.left(&policy, 4, 1), None);
+        assert_eq!(candidates.keep(&policy, 4, read.clone(), 2), read[..2]);
+        assert_eq!(candidates.left(&policy, 4, 3), None);
+        assert_eq!(candidates.left(&policy, 4, 2), Some(read[2..4].to_vec()));
     }
 }

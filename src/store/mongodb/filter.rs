@@ -13,11 +13,6 @@ const MERGED_RANGES: u32 = 200;
 /// The counts are listed one by one, so that the index gives each count's keys in order and spent keys are never
 /// walked. `cool`: only those that were not handed out just now.
 pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
-    let counts = if uses_per_key <= MERGED_RANGES {
-        bson!({"$in": (0..i64::from(uses_per_key)).collect::<Vec<_>>()})
-    } else {
-        bson!({"$gte": 0, "$lt": i64::from(uses_per_key)})
-    };
     let mut rule: Vec<Bson> = vec![
         // An array that holds true would match the plain condition as well.
         bson!({"$eq": ["$is_active", true]}),
@@ -28,7 +23,16 @@ pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
     if cool {
         rule.push(bson!({"$not": [expression::is_hot()]}));
     }
-    doc! {"is_active": true, "usage_count": counts, "$expr": {"$and": rule}}
+    doc! {"is_active": true, "usage_count": counts(0, uses_per_key), "$expr": {"$and": rule}}
+}
+
+/// The counts from one to below another.
+pub(super) fn counts(from: u32, below: u32) -> Bson {
+    if below <= MERGED_RANGES {
+        bson!({"$in": (i64::from(from)..i64::from(below)).collect::<Vec<_>>()})
+    } else {
+        bson!({"$gte": i64::from(from), "$lt": i64::from(below)})
+    }
 }
 
 /// The order in which a pool's keys are handed out; an index ends with it.
@@ -87,6 +91,6 @@ mod tests {
         let counts = |uses_per_key| usable(uses_per_key, true).get_document("usage_count").expect("counts").clone();
         assert_eq!(counts(2), doc! {"$in": [0i64, 1i64]});
         assert_eq!(counts(200).get_array("$in").expect("listed").len(), 200);
-        assert_eq!(counts(201), doc! {"$gte": 0, "$lt": 201i64});
+        assert_eq!(counts(201), doc! {"$gte": 0i64, "$lt": 201i64});
     }
 }

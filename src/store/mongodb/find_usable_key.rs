@@ -1,6 +1,6 @@
 //! find_usable_key: pick and stamp, reserve nothing.
 
-use bson::{Document, doc};
+use bson::doc;
 
 use super::expression::NOW;
 use super::{FoundKey, MongoStore, document, error, filter, look_up};
@@ -14,7 +14,7 @@ pub(super) async fn find_usable_key(
 ) -> Result<Option<FoundKey>, StoreError> {
     let stamp = vec![doc! {"$set": {"last_used": NOW}}];
     let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1};
-    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)?;
+    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)??;
     found
         .map(|document| {
             let (id, secret, usage_count, last_used) = document::handed_out(&document, "last_used")?;
@@ -38,33 +38,4 @@ pub(super) async fn peek_usable_key(
         .await
         .map_err(error::of_read)?;
     Ok(first.and_then(|first| look_up::seen(&document::lossy(first).ok()?)))
-}
-
-impl MongoStore {
-    /// Changes the usable key that goes first, `besides` holding of it as well, in one find-and-modify.
-    ///
-    /// A crowd that waits on one document would all get it when its turn comes, for each has chosen it already. So
-    /// the keys handed out just now are left out first, and only where no other is usable a second look takes them.
-    pub(super) async fn pick(
-        &self,
-        pool: &Policy,
-        uses_per_key: u32,
-        besides: Document,
-        update: Vec<Document>,
-        projection: Document,
-    ) -> Result<Option<Document>, mongodb::error::Error> {
-        let sort = Some(filter::order(pool.picks));
-        for cool in [true, false] {
-            if cool && !filter::spreads(pool) {
-                continue;
-            }
-            let mut usable = filter::usable(uses_per_key, cool);
-            usable.extend(besides.clone());
-            let picked = self.change(pool, usable, update.clone(), sort.clone(), projection.clone()).await?;
-            if picked.is_some() {
-                return Ok(picked);
-            }
-        }
-        Ok(None)
-    }
 }

@@ -10,33 +10,16 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocumentBuf, bson, doc};
 use futures_util::TryStreamExt;
 
+use super::candidates::Candidate;
 use super::expression::{self, NOW};
 use super::lease::leased_key;
 use super::{MongoStore, document, error, filter, lease};
 use crate::domain::{EntryId, Picks, Policy};
 use crate::store::{FoundKey, LeaseRequest, LeasedKey, StoreError};
 
-/// Where one step looks for candidates: among what was read a moment ago, then anew, then also among what was handed
-/// out just now.
-#[derive(Clone, Copy, PartialEq)]
-enum Look {
-    Left,
-    Anew,
-    AlsoHot,
-}
-
-impl Look {
-    /// Whether keys that were handed out just now are left to others.
-    fn is_cool(self) -> bool {
-        self != Self::AlsoHot
-    }
-
-    /// Whether those who got none of what was found go again rather than look further: while there are cool keys, hot
-    /// ones are not given, also not where others were faster.
-    fn is_enough(self, found: &[ObjectId]) -> bool {
-        self == Self::Anew && !found.is_empty()
-    }
-}
+/// How often a step looks that gets nothing at all: what was read a moment ago may be taken, what was read just now
+/// is so by bad luck only.
+const LOOKS: u32 = 2;
 
 pub(super) async fn lease_all(
     store: &MongoStore,
@@ -56,13 +39,11 @@ pub(super) async fn lease_all(
             }
         }
         Picks::LeastRecentlyUsed => {
-            for look in [Look::Left, Look::Anew, Look::AlsoHot] {
-                let left = missing(requests, &leased);
-                let ids = candidates(store, pool, pool.uses_per_key, look, left.len()).await?;
-                if !ids.is_empty() {
-                    leased.extend(lease_each(store, pool, look, &ids, &left).await?);
-                }
-                if leased.len() == requests.len() || look.is_enough(&ids) {
+            let all: Vec<&LeaseRequest> = requests.iter().collect();
+            for _ in 0..LOOKS {
+                let candidates = store.candidates(pool, pool.uses_per_key, all.len()).await?;
+                leased.extend(lease_each(store, pool, &candidates, &all).await?);
+                if !leased.is_empty() || candidates.is_empty() {
                     break;
                 }
             }
@@ -76,35 +57,21 @@ fn missing<'a>(requests: &'a [LeaseRequest], leased: &HashMap<EntryId, LeasedKey
     requests.iter().filter(|request| !leased.contains_key(&request.entry)).collect()
 }
 
-async fn candidates(
-    store: &MongoStore,
-    pool: &Policy,
-    uses_per_key: u32,
-    look: Look,
-    wanted: usize,
-) -> Result<Vec<ObjectId>, StoreError> {
-    match look {
-        Look::Left => Ok(store.candidates.left(pool, uses_per_key, wanted)),
-        Look::Anew | Look::AlsoHot => store.read_candidates(pool, uses_per_key, look.is_cool(), wanted).await,
-    }
-}
-
 /// Leases one use of each of these keys, where it is usable still: the first key for the first request, and so on.
 async fn lease_each(
     store: &MongoStore,
     pool: &Policy,
-    look: Look,
-    ids: &[ObjectId],
+    candidates: &[Candidate],
     requests: &[&LeaseRequest],
 ) -> Result<Vec<(EntryId, LeasedKey)>, StoreError> {
-    let pairs = ids.len().min(requests.len());
-    let (ids, requests) = (&ids[..pairs], &requests[..pairs]);
+    let pairs = candidates.len().min(requests.len());
+    let (candidates, requests) = (&candidates[..pairs], &requests[..pairs]);
+    let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
     let entries: Vec<Document> = requests.iter().map(|request| lease::entry(request)).collect();
-    let place = doc! {"$indexOfArray": [{"$literal": ids}, "$_id"]};
+    let place = doc! {"$indexOfArray": [{"$literal": &ids}, "$_id"]};
     let update = lease::with_leases(pool, bson!([{"$arrayElemAt": [entries, place]}]));
     let names: Vec<String> = requests.iter().map(|request| request.entry.to_string()).collect();
-    let mut still_usable = filter::usable(pool.uses_per_key, look.is_cool());
-    still_usable.insert("_id", doc! {"$in": ids});
+    let mut still_usable = still_usable(pool.uses_per_key, candidates);
     // A repeated step leaves alone what it did before.
     still_usable.insert("leases.id", doc! {"$nin": &names});
     let won = store.change_each(pool, still_usable, update).await?;
@@ -112,9 +79,10 @@ async fn lease_each(
         store.candidates.contested(pool, pool.uses_per_key);
     }
     if won == 0 {
+        store.candidates.forget(pool, pool.uses_per_key);
         return Ok(Vec::new());
     }
-    let theirs = doc! {"_id": {"$in": ids}, "leases.id": {"$in": &names}};
+    let theirs = doc! {"_id": {"$in": &ids}, "leases.id": {"$in": &names}};
     let read = store.read_each(pool, theirs, lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]}));
     read.await?.iter().map(|document| leased_key(document).map(|key| (key.entry, key))).collect()
 }
@@ -132,7 +100,7 @@ async fn lease_from_first(
     let update = lease::with_leases(pool, doc! {"$slice": [entries, {"$toInt": left}]});
     let not_here = doc! {"leases.id": {"$nin": &names}};
     let fields = lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]});
-    let leased = store.pick(pool, pool.uses_per_key, not_here, update, fields).await.map_err(error::of_write)?;
+    let leased = store.pick(pool, pool.uses_per_key, not_here, update, fields).await.map_err(error::of_write)??;
     let Some(leased) = leased else { return Ok(Vec::new()) };
     let of_one = |entry: &Bson| {
         let mut one = leased.clone();
@@ -154,12 +122,10 @@ pub(super) async fn find_all(
         return Ok(found.into_iter().cycle().take(callers).collect());
     }
     let mut found = Vec::new();
-    for look in [Look::Left, Look::Anew, Look::AlsoHot] {
-        let ids = candidates(store, pool, uses_per_key, look, callers - found.len()).await?;
-        if !ids.is_empty() {
-            found.extend(stamp_each(store, pool, uses_per_key, look, &ids).await?);
-        }
-        if found.len() == callers || look.is_enough(&ids) {
+    for _ in 0..LOOKS {
+        let candidates = store.candidates(pool, uses_per_key, callers).await?;
+        found.extend(stamp_each(store, pool, uses_per_key, &candidates).await?);
+        if !found.is_empty() || candidates.is_empty() {
             break;
         }
     }
@@ -171,21 +137,20 @@ async fn stamp_each(
     store: &MongoStore,
     pool: &Policy,
     uses_per_key: u32,
-    look: Look,
-    ids: &[ObjectId],
+    candidates: &[Candidate],
 ) -> Result<Vec<FoundKey>, StoreError> {
     let step = ObjectId::new();
     let mark = doc! {"$mergeObjects": [{"b": step, "s": expression::remembered()}]};
     let update = vec![doc! {"$set": {"last_used": NOW, "mark": mark}}];
-    let mut still_usable = filter::usable(uses_per_key, look.is_cool());
-    still_usable.insert("_id", doc! {"$in": ids});
-    let won = store.change_each(pool, still_usable, update).await?;
-    if won < ids.len() as u64 {
+    let won = store.change_each(pool, still_usable(uses_per_key, candidates), update).await?;
+    if won < candidates.len() as u64 {
         store.candidates.contested(pool, uses_per_key);
     }
     if won == 0 {
+        store.candidates.forget(pool, uses_per_key);
         return Ok(Vec::new());
     }
+    let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
     let theirs = doc! {"_id": {"$in": ids}, "mark.b": step};
     let read = store.read_each(pool, theirs, doc! {"api_key": 1, "usage_count": 1, "last_used": 1}).await?;
     let found = read.iter().map(|document| {
@@ -193,6 +158,21 @@ async fn stamp_each(
         Ok(FoundKey { id, secret, usage_count, last_used })
     });
     found.collect()
+}
+
+/// The whole rule for these keys. One that was cool is left to whoever was faster; one that was hot, when there was no
+/// other, may be it still.
+fn still_usable(uses_per_key: u32, candidates: &[Candidate]) -> Document {
+    let hot: Vec<ObjectId> =
+        candidates.iter().filter(|candidate| candidate.hot).map(|candidate| candidate.id).collect();
+    let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
+    let mut rule = filter::usable(uses_per_key, hot.is_empty());
+    rule.insert("_id", doc! {"$in": ids});
+    if !hot.is_empty() && hot.len() < candidates.len() {
+        let cool = doc! {"$not": [expression::is_hot()]};
+        rule.insert("$or", bson!([{"_id": {"$in": hot}}, {"$expr": cool}]));
+    }
+    rule
 }
 
 impl MongoStore {
