@@ -68,6 +68,8 @@ pub struct Pools {
     settling: TaskTracker,
     waiting_room: wait::WaitingRoom,
     outage: outage::Outage,
+    /// It was tried to prepare each pool.
+    tried: Arc<AtomicBool>,
 }
 
 impl Pools {
@@ -102,7 +104,7 @@ impl Pools {
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling, waiting_room, outage }
+        Self { pools: pools.collect(), store, settling, waiting_room, outage, tried: Arc::default() }
     }
 
     /// The pool of this name.
@@ -144,6 +146,7 @@ impl Pools {
                 Err(_) => failed = failed.or(Some(StoreError::Away("it took too long to prepare it".into()))),
             }
         }
+        self.tried.store(true, Ordering::Release);
         match failed {
             None => Ok(notices),
             Some(error) => {
@@ -153,12 +156,14 @@ impl Pools {
         }
     }
 
-    /// Whether the store answers, and has what at least one pool needs.
+    /// Whether the store answers, and has what at least one pool needs. Not before it was tried for each: who is told
+    /// that this instance is ready asks it for any of them.
     ///
     /// # Errors
     /// Where it does not, within the time limit.
     pub async fn check_ready(&self) -> Result<(), PoolError> {
-        match self.all().find(|pool| pool.check_prepared().is_ok()) {
+        let tried = self.tried.load(Ordering::Acquire);
+        match self.all().find(|pool| tried && pool.check_prepared().is_ok()) {
             Some(pool) => pool.within_limit(self.store.ping()).await,
             None => Err(not_prepared()),
         }

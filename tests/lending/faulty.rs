@@ -30,6 +30,8 @@ pub enum Stall {
     LookUps,
     /// Whoever looks a key up panics.
     Panic,
+    /// No pool but the first is prepared until it is healed.
+    FirstPool,
     /// Several keys that are brought at once come without the first, and the answer is lost.
     BreaksOff,
 }
@@ -131,6 +133,9 @@ impl Store for Faulty {
     }
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        if pool.name.as_str() != "stability" {
+            self.stall.subscribe().wait_for(|stall| *stall != Stall::FirstPool).await.unwrap();
+        }
         self.inner.prepare(pool).await
     }
 

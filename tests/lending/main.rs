@@ -209,3 +209,26 @@ async fn nothing_is_lent_before_the_store_is_prepared() {
     pools.prepare().await.unwrap();
     assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::NoUsableKey { .. })));
 }
+
+#[tokio::test]
+async fn an_instance_is_ready_when_it_was_tried_to_prepare_each_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+    let store = Arc::new(Faulty::new(sqlite));
+    let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, Policy::built_in(), serving(PATIENCE));
+    store.stall(Stall::FirstPool);
+    let preparing = tokio::spawn({
+        let pools = pools.clone();
+        async move { pools.prepare().await }
+    });
+    // The first one lends at once, and is no sign for the others.
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(pools.get("stability").unwrap().lease(Ask::default()).await, Err(PoolError::NoUsableKey { .. })) {
+        assert!(Instant::now() < deadline, "the first pool was not prepared");
+        tokio::task::yield_now().await;
+    }
+    assert!(pools.check_ready().await.is_err());
+    store.heal();
+    preparing.await.unwrap().unwrap();
+    assert!(pools.check_ready().await.is_ok());
+}

@@ -131,6 +131,23 @@ fn a_foreign_or_damaged_file_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_program_that_ended_leaves_all_keys_in_the_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    output(keylend(&folder, &[], &["keys", "add", "sk-0123456789abcdef"]), "");
+    let names = |folder: &TempDir| {
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&folder), ["keylend.db"]);
+    // What somebody copies is the whole of it.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("keylend.db"), copy.path().join("keylend.db")).unwrap();
+    let listed = output(keylend(&copy, &[], &["keys", "list"]), "");
+    assert!(text(&listed.stdout).contains("sk-01...cdef"), "{listed:?}");
+}
+
+#[test]
 fn the_file_of_the_embedded_store_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     output(keylend(&folder, &[], &["keys", "add", "sk-0123456789abcdef"]), "");

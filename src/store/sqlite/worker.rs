@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -74,9 +75,22 @@ impl<T, F: FnOnce(&Step<'_>) -> rusqlite::Result<T>> Write for Asked<T, F> {
     }
 }
 
-/// The handle of the thread, which ends when the handle is dropped and its line is empty.
+/// The handle of the thread. Dropped, it waits until the line is empty and the connection is closed: whoever closes the
+/// last one to a file brings all of it into that one file.
 pub(super) struct Worker {
-    jobs: mpsc::Sender<Job>,
+    /// None only while it is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A step that panicked has been told of already.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What the thread keeps from one step to the next.
@@ -98,14 +112,14 @@ impl Worker {
     pub(super) fn start(name: &str, connection: Connection, path: &Path, patience: Duration) -> std::io::Result<Self> {
         let file = File::at(path)?;
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut state = Line { connection, file, patience, written: Instant::now(), version: 0, alone_for: 0 };
             let mut jobs = Vec::with_capacity(TOGETHER);
             while line.blocking_recv_many(&mut jobs, TOGETHER) > 0 {
                 state.work(&mut jobs);
             }
         })?;
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Does `step` in an immediate transaction: no other writer comes between what it reads and what it writes.
@@ -134,7 +148,8 @@ impl Worker {
 
     async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
         let stopped = || StoreError::Away("the thread of the embedded store has ended".into());
-        self.jobs.send(job).await.map_err(|_| stopped())?;
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(job).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
