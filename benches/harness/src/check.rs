@@ -70,9 +70,10 @@ fn held(document: &Document) -> Held {
 fn held_in_file(place: &Place, seed: Seed) -> Result<Vec<Held>, Failure> {
     let file = Connection::open_with_flags(place.file(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let table = seed.pool.collection();
+    // The plus keeps it from going through all leases of the pool for each key.
     let mut keys = file.prepare(&format!(
         "SELECT k.id, k.api_key, k.usage_count, group_concat(l.entry)
-         FROM {table} AS k LEFT JOIN leases AS l ON l.key = k.id AND l.collection = '{table}'
+         FROM {table} AS k LEFT JOIN leases AS l ON l.key = k.id AND +l.collection = '{table}'
          WHERE k.last_used >= ?1 GROUP BY k.id"
     ))?;
     let held = keys.query_map([long_ago().timestamp_millis()], |row| {

@@ -122,31 +122,56 @@ impl MongoStore {
             return Ok(left);
         }
         let limit = self.candidates.limit(pool, uses_per_key, wanted);
-        let read = self.first(pool, uses_per_key, &doc! {}, limit).await?;
+        let read = self.first(pool, uses_per_key, &doc! {}, wanted, limit).await?;
         Ok(self.candidates.keep(pool, uses_per_key, read, wanted))
     }
 
-    /// Reads the usable keys that go first, so many at most, in their order. `besides`: what they must match as well.
+    /// Reads the usable keys that go first, in their order: `wanted` at least, where there are as many, and `limit` at
+    /// most. `besides`: what they must match as well.
     pub(super) async fn first(
         &self,
         pool: &Policy,
         uses_per_key: u32,
         besides: &Document,
+        wanted: usize,
         limit: usize,
     ) -> Result<Vec<Candidate>, StoreError> {
+        // Of the first ones hardly any is not usable, and to judge a key costs the server ten times as much as to sort it.
+        let first = self.read(pool, uses_per_key, besides, limit, Judged::OfTheFirst).await?;
+        if first.len() >= wanted {
+            return Ok(first);
+        }
+        self.read(pool, uses_per_key, besides, limit, Judged::All).await
+    }
+
+    async fn read(
+        &self,
+        pool: &Policy,
+        uses_per_key: u32,
+        besides: &Document,
+        limit: usize,
+        judged: Judged,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let mut usable = filter::usable(uses_per_key, false);
+        let rule = usable.remove("$expr").map(|rule| doc! {"$expr": rule}).unwrap_or_default();
+        let judge = doc! {"$match": {"$and": [rule, besides.clone()]}};
+        let order = doc! {"$sort": filter::order(pool.picks)};
+        let limited = doc! {"$limit": limit as i64};
         let part = |counts: Bson| {
-            let mut usable = filter::usable(uses_per_key, false);
-            usable.insert("usage_count", counts);
-            usable.extend(besides.clone());
-            vec![doc! {"$match": usable}, doc! {"$sort": filter::order(pool.picks)}, doc! {"$limit": limit as i64}]
+            let mut counted = usable.clone();
+            counted.insert("usage_count", counts);
+            let mut part = vec![doc! {"$match": counted}];
+            part.extend((judged == Judged::All).then(|| judge.clone()));
+            part.extend([order.clone(), limited.clone()]);
+            part
         };
         let mut parts = counts(pool.picks, uses_per_key).into_iter().map(part);
         let Some(mut pipeline) = parts.next() else { return Ok(Vec::new()) };
         for part in parts {
             pipeline.push(doc! {"$unionWith": {"coll": &pool.collection, "pipeline": part}});
         }
-        pipeline.push(doc! {"$sort": filter::order(pool.picks)});
-        pipeline.push(doc! {"$limit": limit as i64});
+        pipeline.extend([order.clone(), limited.clone()]);
+        pipeline.extend((judged == Judged::OfTheFirst).then(|| judge.clone()));
         pipeline.push(doc! {"$project": {"hot": expression::is_hot()}});
         let keys = self.keys(pool);
         let found = keys.aggregate(pipeline).batch_size(limit as u32).max_time(self.time_limit);
@@ -157,6 +182,14 @@ impl MongoStore {
         };
         Ok(found.into_iter().filter_map(candidate).collect())
     }
+}
+
+/// Which keys are judged by the whole rule.
+#[derive(Clone, Copy, PartialEq)]
+enum Judged {
+    /// The first ones of those that are active and not counted out, so that fewer may be found than there are.
+    OfTheFirst,
+    All,
 }
 
 /// The counts of usable keys in parts, each of which the index gives in the pool's order: what is equal in all before

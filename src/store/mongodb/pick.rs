@@ -37,7 +37,7 @@ impl MongoStore {
             Err(error) => return Ok(Err(error)),
         };
         for _ in 0..tries {
-            let first = match self.first(pool, uses_per_key, &besides, NEXT).await {
+            let first = match self.first(pool, uses_per_key, &besides, 1, NEXT).await {
                 Ok(first) => first,
                 Err(error) => return Ok(Err(error)),
             };

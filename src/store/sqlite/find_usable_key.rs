@@ -1,22 +1,24 @@
 //! find_usable_key: pick and stamp, reserve nothing.
 
-use super::{FoundKey, Seen, Step, look_up::look_up, pick::pick, row};
-use crate::domain::{Key, KeyRef, Policy};
+use super::pick::{pick, pick_some};
+use super::{FoundKey, Seen, Step, look_up::look_up, row};
+use crate::domain::{Key, KeyId, KeyRef, Picks, Policy};
 
 pub(super) fn find_usable_key(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<FoundKey>> {
-    let Some(id) = pick(step, pool, uses_per_key)? else { return Ok(None) };
+    pick(step, pool, uses_per_key)?.map(|id| stamp(step, pool, id)).transpose()
+}
+
+fn stamp(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<FoundKey> {
     let mut stamp = step.tx.prepare_cached(&format!(
         "UPDATE \"{}\" SET last_used = ?2 WHERE id = ?1 RETURNING api_key, usage_count",
         pool.collection
     ))?;
-    stamp
-        .query_row((id.to_string(), step.now.as_millis()), |found| {
-            Ok(FoundKey { id, secret: row::secret(found, 0)?, usage_count: found.get(1)?, last_used: step.now })
-        })
-        .map(Some)
+    stamp.query_row((id.to_string(), step.now.as_millis()), |found| {
+        Ok(FoundKey { id, secret: row::secret(found, 0)?, usage_count: found.get(1)?, last_used: step.now })
+    })
 }
 
-/// One find after another: each stamps its key, which then goes last.
+/// As one find after another: each stamps its key, which then goes last.
 pub(super) fn find_all(
     step: &Step<'_>,
     pool: &Policy,
@@ -25,9 +27,14 @@ pub(super) fn find_all(
 ) -> rusqlite::Result<Vec<FoundKey>> {
     let mut found = Vec::with_capacity(callers);
     while found.len() < callers {
-        match find_usable_key(step, pool, uses_per_key)? {
-            Some(key) => found.push(key),
-            None => break,
+        // The first key of an `in_order` pool stays the first.
+        let wanted = if pool.picks == Picks::InOrder { 1 } else { callers - found.len() };
+        let picked = pick_some(step, pool, uses_per_key, wanted)?;
+        if picked.is_empty() {
+            break;
+        }
+        for id in picked {
+            found.push(stamp(step, pool, id)?);
         }
     }
     Ok(found)

@@ -4,18 +4,28 @@ use std::time::Duration;
 
 use rusqlite::OptionalExtension;
 
-use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, Step, pick::pick, row, settle};
-use crate::domain::{LeaseId, Policy, Timestamp};
+use super::pick::{pick, pick_some};
+use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, Step, row, settle};
+use crate::domain::{KeyId, LeaseId, Picks, Policy, Timestamp};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
-    if let Some(same) = find_same(step, pool, request)? {
-        return Ok(LeaseAnswer::Same(same));
+    // Without an Idempotency-Key there is no earlier request to look for.
+    if request.is_repeatable() {
+        if let Some(same) = find_same(step, pool, request)? {
+            return Ok(LeaseAnswer::Same(same));
+        }
+        if let Some(lapsed) = same_request(step, pool, request)? {
+            // It no longer answers for its Idempotency-Key.
+            settle::lapse(step, pool, lapsed.entry)?;
+        }
     }
-    if let Some(lapsed) = same_request(step, pool, request)? {
-        // It no longer answers for its Idempotency-Key.
-        settle::lapse(step, pool, lapsed.entry)?;
+    match pick(step, pool, pool.uses_per_key)? {
+        Some(id) => reserve(step, pool, request, id).map(LeaseAnswer::New),
+        None => Ok(LeaseAnswer::NoUsableKey),
     }
-    let Some(id) = pick(step, pool, pool.uses_per_key)? else { return Ok(LeaseAnswer::NoUsableKey) };
+}
+
+fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, id: KeyId) -> rusqlite::Result<LeasedKey> {
     let expires_at = step.now.plus(request.ttl);
     step.tx
         .prepare_cached(
@@ -27,7 +37,7 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
             id.to_string(),
             expires_at.as_millis(),
             &request.by,
-            request.idem.as_str(),
+            request.is_repeatable().then(|| request.idem.as_str()),
         ))?;
     step.tx
         .prepare_cached(&format!(
@@ -43,20 +53,26 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
                 expires_at,
             })
         })
-        .map(LeaseAnswer::New)
 }
 
-/// One lease after another; where one finds no usable key, the next would not either.
+/// As one lease after another. What is leased goes last, so the keys that go first are told by one look; with fewer keys
+/// than requests, it takes another.
 pub(super) fn lease_all(
     step: &Step<'_>,
     pool: &Policy,
     requests: &[LeaseRequest],
 ) -> rusqlite::Result<Vec<Option<LeasedKey>>> {
     let mut leased = Vec::with_capacity(requests.len());
-    for request in requests {
-        match lease(step, pool, request)? {
-            LeaseAnswer::New(key) | LeaseAnswer::Same(key) => leased.push(Some(key)),
-            LeaseAnswer::NoUsableKey => break,
+    while leased.len() < requests.len() {
+        let left = &requests[leased.len()..];
+        // The first key of an `in_order` pool stays the first until it is spent.
+        let wanted = if pool.picks == Picks::InOrder { 1 } else { left.len() };
+        let picked = pick_some(step, pool, pool.uses_per_key, wanted)?;
+        if picked.is_empty() {
+            break;
+        }
+        for (request, id) in left.iter().zip(picked) {
+            leased.push(Some(reserve(step, pool, request, id)?));
         }
     }
     leased.resize_with(requests.len(), || None);

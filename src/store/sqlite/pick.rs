@@ -1,6 +1,6 @@
-//! The pick: which usable key goes first.
+//! The pick: which usable keys go first.
 
-use rusqlite::{OptionalExtension, named_params};
+use rusqlite::named_params;
 
 use super::{Step, row};
 use crate::domain::{KeyId, Picks, Policy};
@@ -15,11 +15,21 @@ fn usable(pool: &Policy) -> String {
     )
 }
 
-/// The usable key to hand out next; None where there is none. Inside a write transaction no other writer can come
-/// between this and what is then done to the key.
+/// The usable key to hand out next; None where there is none.
+pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<KeyId>> {
+    Ok(pick_some(step, pool, uses_per_key, 1)?.pop())
+}
+
+/// The usable keys to hand out next, so many at most, in their order. Inside a write transaction no other writer can
+/// come between this and what is then done to the keys.
 ///
 /// A key just handed out goes last by itself: the oldest `last_used` comes first.
-pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<KeyId>> {
+pub(super) fn pick_some(
+    step: &Step<'_>,
+    pool: &Policy,
+    uses_per_key: u32,
+    wanted: usize,
+) -> rusqlite::Result<Vec<KeyId>> {
     let table = &pool.collection;
     let place = match pool.picks {
         Picks::LeastRecentlyUsed => "k.last_used",
@@ -29,24 +39,22 @@ pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlit
         "SELECT min(usage_count) FROM \"{table}\" WHERE is_active = 1 AND usage_count >= ?1 AND usage_count < ?2"
     ))?;
     let mut first = step.tx.prepare_cached(&format!(
-        "SELECT k.id, {place} FROM \"{table}\" AS k WHERE {} ORDER BY {place}, k.id LIMIT 1",
+        "SELECT k.id, {place} FROM \"{table}\" AS k WHERE {} ORDER BY {place}, k.id LIMIT :wanted",
         usable(pool)
     ))?;
-    let mut best: Option<(Option<i64>, KeyId)> = None;
+    // None, never used or no order, is before every number: both here and in the index.
+    let mut found: Vec<(Option<i64>, KeyId)> = Vec::new();
     let mut from = 0;
     while let Some(count) = next_count.query_row((from, uses_per_key), |row| row.get::<_, Option<i64>>(0))? {
-        let found = first
-            .query_row(
-                named_params! {":count": count, ":now": step.now.as_millis(), ":uses_per_key": uses_per_key},
-                |found| Ok((found.get::<_, Option<i64>>(1)?, row::id(found, 0)?)),
-            )
-            .optional()?;
-        // None, never used or no order, is before every number: both here and in the index.
-        best = match (best, found) {
-            (Some(best), Some(found)) => Some(best.min(found)),
-            (best, found) => best.or(found),
-        };
+        let now = step.now.as_millis();
+        let values =
+            named_params! {":count": count, ":now": now, ":uses_per_key": uses_per_key, ":wanted": wanted as i64};
+        for one in first.query_map(values, |found| Ok((found.get(1)?, row::id(found, 0)?)))? {
+            found.push(one?);
+        }
         from = count + 1;
     }
-    Ok(best.map(|(_, id)| id))
+    found.sort_unstable();
+    found.truncate(wanted);
+    Ok(found.into_iter().map(|(_, id)| id).collect())
 }

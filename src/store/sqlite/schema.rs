@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{Step, busy};
@@ -15,7 +16,7 @@ use crate::store::StoreError;
 const APPLICATION_ID: i32 = 0x6b6c_6e64;
 
 /// The version of the tables that this program knows.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// How much of the file a connection keeps in memory: 32 MiB, as SQLite says it in KiB. The indexes of a million keys
 /// are written far quicker than with its own 2 MiB.
@@ -32,7 +33,7 @@ const STATEMENTS: usize = 128;
 ///
 /// - `leases_of_key`: the open leases of one key, counted in every pick.
 /// - `leases_by_end`: the sweep's lapsed leases.
-/// - UNIQUE (collection, idem): one open lease per Idempotency-Key, and the look for it.
+/// - `leases_by_idem`: one open lease per Idempotency-Key, and the look for it; without a key, `idem` is null.
 const SHARED_TABLES: &str = "
     CREATE TABLE leases (
         entry TEXT NOT NULL PRIMARY KEY,
@@ -40,10 +41,10 @@ const SHARED_TABLES: &str = "
         key TEXT NOT NULL,
         expires_at INTEGER NOT NULL,
         by TEXT NOT NULL,
-        idem TEXT NOT NULL,
-        repeated INTEGER NOT NULL DEFAULT 0 CHECK (repeated IN (0, 1)),
-        UNIQUE (collection, idem)
+        idem TEXT,
+        repeated INTEGER NOT NULL DEFAULT 0 CHECK (repeated IN (0, 1))
     ) STRICT;
+    CREATE UNIQUE INDEX leases_by_idem ON leases (collection, idem) WHERE idem IS NOT NULL;
     CREATE INDEX leases_of_key ON leases (key, expires_at);
     CREATE INDEX leases_by_end ON leases (collection, expires_at);
     CREATE TABLE keylend_meta (name TEXT NOT NULL PRIMARY KEY, value ANY) STRICT;
@@ -66,6 +67,8 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(patience)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else most statements are planned anew each time that they are given other values.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let found = recognise(&connection)?;
     // The write-ahead log lets readers go on beside a writer; FULL makes every commit durable when it is answered.
     // SQLite does not wait by itself where two processes turn a new file over to it at once.
@@ -98,7 +101,7 @@ pub(super) enum OpenError {
     Create(std::io::Error),
     Thread(std::io::Error),
     Foreign,
-    Newer(i32),
+    OtherVersion(i32),
     Sqlite(rusqlite::Error),
 }
 
@@ -113,7 +116,7 @@ fn recognise(connection: &Connection) -> Result<Found, OpenError> {
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (number("application_id")?, number("user_version")?) {
         (APPLICATION_ID, VERSION) => Ok(Found::Ours),
-        (APPLICATION_ID, version) => Err(OpenError::Newer(version)),
+        (APPLICATION_ID, version) => Err(OpenError::OtherVersion(version)),
         (0, 0) if tables == 0 => Ok(Found::New),
         _ => Err(OpenError::Foreign),
     }
@@ -129,8 +132,8 @@ pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
         )),
         OpenError::Thread(error) => StoreError::Away(Box::new(error)),
         OpenError::Foreign => StoreError::Unusable(format!("{file} is another program's database: {advice}")),
-        OpenError::Newer(version) => StoreError::Unusable(format!(
-            "{file} was made by a newer keylend (version {version} of the tables): run that one, or {advice}"
+        OpenError::OtherVersion(version) => StoreError::Unusable(format!(
+            "{file} was made by another version of keylend (version {version} of the tables): run that one, or {advice}"
         )),
         OpenError::Sqlite(error) => match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unusable(format!(

@@ -206,9 +206,17 @@ impl Line {
             if write.is_left() {
                 continue;
             }
+            // One that has the transaction for itself is undone with it.
+            let is_alone = done.is_empty() && writes.is_empty();
             done.push(write);
             let Some(write) = done.last_mut() else { break };
             step.now = now(&step.tx).map_err(refused)?;
+            if is_alone {
+                if !write.act(&step) {
+                    return Ok(());
+                }
+                break;
+            }
             run(&step.tx, "SAVEPOINT one").map_err(refused)?;
             if write.act(&step) {
                 run(&step.tx, "RELEASE one").map_err(refused)?;
