@@ -67,13 +67,17 @@ async fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_b
     let lending = Lending::over_faulty_store(50).await;
     lending.store.stall(Stall::AfterApplying);
     let mut callers = tokio::task::JoinSet::new();
-    for _ in 0..32 {
+    for n in 0..32 {
         let pool = lending.pool().clone();
         callers.spawn(async move {
             for _ in 0..20 {
                 assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_) | PoolError::Overloaded)));
             }
         });
+        if n == 0 {
+            // It goes alone: those who come together with it would go to the store together.
+            lending.store.asked().await;
+        }
     }
     while let Some(caller) = callers.join_next().await {
         caller.unwrap();
