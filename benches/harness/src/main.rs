@@ -2,6 +2,7 @@
 //! starts it; docs/performance.md tells what the rows mean and how they came out.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod baseline;
 mod bench;
