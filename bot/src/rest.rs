@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keylend::back_off::BackOff;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,6 +53,14 @@ impl RestError {
     /// Whether the token is none that Discord knows.
     pub(crate) fn is_token_refused(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED)
+    }
+
+    /// How long to wait before the same is asked again.
+    pub(crate) fn pause(&self, back_off: &mut BackOff) -> Duration {
+        match self {
+            Self::RateLimited => LONGEST_WAIT,
+            _ => back_off.next(),
+        }
     }
 
     /// What an operator does about it; None = nothing but wait, or see what the error says.
@@ -247,6 +256,8 @@ mod tests {
             assert!(given.unwrap_or_default().contains(advice.unwrap_or_default()), "{code}");
         }
         assert!(RestError::RateLimited.advice().is_none());
+        assert_eq!(RestError::RateLimited.pause(&mut BackOff::new()), LONGEST_WAIT);
+        assert!(RestError::TimedOut.pause(&mut BackOff::new()) < Duration::from_secs(1));
         assert!(refused(StatusCode::UNAUTHORIZED, 0, "no").is_token_refused());
         assert!(!refused(StatusCode::FORBIDDEN, 0, "no").is_token_refused());
         assert!(refused(StatusCode::FORBIDDEN, 0, &"x".repeat(10_000)).to_string().len() < 300);
