@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylend::back_off::BackOff;
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -101,8 +102,9 @@ pub(crate) fn http(token: &str, base: Option<&str>) -> reqwest::Result<Http> {
 }
 
 fn client() -> reqwest::Result<Client> {
-    // The gateway is not reached through a proxy of the environment either.
-    Client::builder().timeout(TIME_LIMIT).no_proxy().build()
+    // A redirect would tell somebody else what is for Discord. The gateway is not reached through a proxy of the
+    // environment either.
+    Client::builder().timeout(TIME_LIMIT).redirect(Policy::none()).no_proxy().build()
 }
 
 /// A member of Discord's answers to what it does not do.
