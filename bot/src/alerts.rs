@@ -3,14 +3,14 @@
 //! A pool has one of three levels. Worse is told at once. Better is told when two looks in a row found it so, and a pool
 //! is not low any more only well above its threshold: a pool that goes up and down around a boundary is told of once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keylend::config::AlertLow;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{HEALTH, PLANT, Pool, Snapshot};
 
-/// How many looks in a row have to find something better, or the statistics gone, before it is so.
+/// How many looks in a row have to find the statistics gone, or back, before it is so.
 const LOOKS: u32 = 2;
 
 /// How many pools are remembered that the statistics tell of no more.
@@ -64,9 +64,9 @@ struct AnnouncedPool {
     level: Level,
     /// How many of its keys were rejected; None = it was not said.
     rejected: Option<u64>,
-    /// How many looks in a row found it better than announced.
+    /// What the last look found, where that is better than announced.
     #[serde(skip)]
-    better: u32,
+    better: Option<Level>,
 }
 
 /// What a look found of a pool.
@@ -108,7 +108,8 @@ impl Announced {
                 next.look_at(found, low.of(found.pool), &mut alerts);
             }
             if next.pools.len() > REMEMBERED {
-                next.pools.retain(|pool, _| found.iter().any(|found| found.pool == pool));
+                let told: BTreeSet<&str> = found.iter().map(|found| found.pool).collect();
+                next.pools.retain(|pool, _| told.contains(pool.as_str()));
             }
         }
         (next, alerts)
@@ -122,9 +123,9 @@ impl Announced {
         let announced = self.pools.entry(found.pool.to_owned()).or_default();
         let (pool, keys) = (found.pool.to_owned(), found.keys);
         let (before, now) = (announced.level, level(keys, low, announced.level));
-        announced.better = if now < before { announced.better + 1 } else { 0 };
-        if now > before || announced.better == LOOKS {
-            announced.better = 0;
+        let found_before = std::mem::replace(&mut announced.better, (now < before).then_some(now));
+        if now > before || found_before == Some(now) {
+            announced.better = None;
             announced.level = now;
             alerts.push(match now {
                 Level::Dry => Alert::Dry { pool: pool.clone() },
@@ -225,6 +226,8 @@ mod tests {
             (vec![2, 7, 8, 8], vec!["low 2", "", "enough 8", ""]),
             (vec![0, 1, 2, 2], vec!["dry", "", "some 2", ""]),
             (vec![0, 1, 1, 9, 9], vec!["dry", "", "some 1", "", "enough 9"]),
+            (vec![0, 1, 9, 3, 3], vec!["dry", "", "", "", "some 3"]),
+            (vec![0, 1, 9, 9], vec!["dry", "", "", "enough 9"]),
             // And then the next time is said again.
             (vec![0, 9, 9, 0, 9, 9, 3], vec!["dry", "", "enough 9", "dry", "", "enough 9", "low 3"]),
         ] {

@@ -19,7 +19,7 @@ pub(crate) struct Announcer {
     file: StateFile,
     /// What was announced so far.
     announced: Announced,
-    /// What was last said of why nothing can be announced or kept: said once.
+    /// What was last said of why nothing can be announced or kept: said once, until there was nothing of the kind.
     trouble: Option<String>,
 }
 
@@ -39,13 +39,15 @@ impl Announcer {
                 return self.tell_unsent(&error);
             }
             tracing::info!(event = "announced", alerts = alerts.len(), "told the channel of ALERT_CHANNEL_ID");
-            self.trouble = None;
         }
         self.announced = next;
-        if let Err(error) = self.file.keep(&self.announced) {
-            let error =
-                format!("what was announced cannot be kept in the file of KEYLEND_BOT_STATE ({})", error.kind());
-            self.tell_once(error, "a restart announces it once more");
+        match self.file.keep(&self.announced) {
+            Ok(()) => self.trouble = None,
+            Err(error) => {
+                let error =
+                    format!("what was announced cannot be kept in the file of KEYLEND_BOT_STATE ({})", error.kind());
+                self.tell_once(error, "a restart announces it once more");
+            }
         }
     }
 

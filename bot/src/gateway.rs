@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Handler;
-use crate::rest::{Rest, RestError};
+use crate::rest::Rest;
 
 /// What the bot wants to hear of. MESSAGE_CONTENT is privileged: it has to be switched on in the developer portal.
 const INTENTS: GatewayIntents =
@@ -79,11 +79,7 @@ async fn address(rest: &Rest) -> Result<String, Failure> {
             tracing::warn!(event = "gateway_lost", %error, "Discord does not tell where its gateway is; tried again until it does");
             told = said;
         }
-        let pause = match error {
-            RestError::RateLimited => Duration::from_secs(60),
-            _ => back_off.next(),
-        };
-        sleep(pause).await;
+        sleep(error.pause(&mut back_off)).await;
     }
 }
 

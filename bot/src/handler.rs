@@ -61,17 +61,22 @@ impl Handler {
             return;
         }
         let mut back_off = BackOff::new();
+        let mut told = None;
         loop {
             let error = match self.rest.set_commands(application, &texts::commands()).await {
                 Ok(()) => return tracing::info!(event = "commands_set", "/{} can be used", texts::COMMAND),
                 Err(error) => error,
             };
-            let advice = "/stats cannot be set; invite the bot with the scope applications.commands";
-            tracing::warn!(event = "commands_not_set", %error, "{advice}");
+            let said = Some(error.to_string());
+            if told != said {
+                let advice = "/stats cannot be set; invite the bot with the scope applications.commands";
+                tracing::warn!(event = "commands_not_set", %error, "{advice}");
+                told = said;
+            }
             if matches!(&error, RestError::Refused { status, .. } if status.is_client_error()) {
                 return self.is_registered.store(false, Ordering::Relaxed);
             }
-            sleep(back_off.next()).await;
+            sleep(error.pause(&mut back_off)).await;
         }
     }
 }

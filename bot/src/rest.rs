@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keylend::back_off::BackOff;
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,6 +56,14 @@ impl RestError {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED)
     }
 
+    /// How long to wait before the same is asked again.
+    pub(crate) fn pause(&self, back_off: &mut BackOff) -> Duration {
+        match self {
+            Self::RateLimited => LONGEST_WAIT,
+            _ => back_off.next(),
+        }
+    }
+
     /// What an operator does about it; None = nothing but wait, or see what the error says.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         let Self::Refused { code, .. } = self else { return None };
@@ -92,8 +102,9 @@ pub(crate) fn http(token: &str, base: Option<&str>) -> reqwest::Result<Http> {
 }
 
 fn client() -> reqwest::Result<Client> {
-    // The gateway is not reached through a proxy of the environment either.
-    Client::builder().timeout(TIME_LIMIT).no_proxy().build()
+    // A redirect would tell somebody else what is for Discord. The gateway is not reached through a proxy of the
+    // environment either.
+    Client::builder().timeout(TIME_LIMIT).redirect(Policy::none()).no_proxy().build()
 }
 
 /// A member of Discord's answers to what it does not do.
@@ -247,6 +258,8 @@ mod tests {
             assert!(given.unwrap_or_default().contains(advice.unwrap_or_default()), "{code}");
         }
         assert!(RestError::RateLimited.advice().is_none());
+        assert_eq!(RestError::RateLimited.pause(&mut BackOff::new()), LONGEST_WAIT);
+        assert!(RestError::TimedOut.pause(&mut BackOff::new()) < Duration::from_secs(1));
         assert!(refused(StatusCode::UNAUTHORIZED, 0, "no").is_token_refused());
         assert!(!refused(StatusCode::FORBIDDEN, 0, "no").is_token_refused());
         assert!(refused(StatusCode::FORBIDDEN, 0, &"x".repeat(10_000)).to_string().len() < 300);

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::alerts::Announced;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read or written, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
 /// What stands in the file.
@@ -70,10 +70,15 @@ impl StateFile {
         if self.holds.says_the_same(announced) {
             return Ok(());
         }
+        let mut text = serde_json::to_vec(&Content { keylend_bot: VERSION, announced })?;
+        text.push(b'\n');
+        // The next start would not take it for the bot's.
+        if text.len() as u64 > LARGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut new = NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut new, &Content { keylend_bot: VERSION, announced })?;
-        new.write_all(b"\n")?;
+        new.write_all(&text)?;
         new.as_file().sync_all()?;
         new.persist(&self.path)?;
         std::fs::File::open(folder)?.sync_all()?;
@@ -87,7 +92,7 @@ mod tests {
     use keylend::config::AlertLow;
 
     use super::*;
-    use crate::snapshot::{FilePool, Snapshot};
+    use crate::snapshot::{FilePool, Pool, Snapshot};
 
     fn announced() -> Announced {
         let dry = FilePool { available: Some(0), ..FilePool::default() };
@@ -123,6 +128,20 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         assert!(matches!(StateFile::open(folder.path()), Err(StateFileError::Foreign)));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let name = "x".repeat(usize::try_from(LARGEST).unwrap());
+        let pool = Pool { name, usable: Some(0), ..Pool::default() };
+        let look = Snapshot { pools: vec![pool], ..Snapshot::default() };
+        let (large, _) = Announced::default().after(Ok(&look), &AlertLow::default());
+        let mut file = StateFile::open(&path).unwrap();
+        assert_eq!(file.keep(&large).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        file.keep(&announced()).unwrap();
+        assert_eq!(StateFile::open(&path).unwrap().announced(), &announced());
     }
 
     #[test]

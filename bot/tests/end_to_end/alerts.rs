@@ -128,6 +128,22 @@ fn an_alert_that_cannot_be_sent_names_the_permission_once_and_comes_later() {
 }
 
 #[test]
+fn the_same_trouble_is_told_of_again_when_there_was_none_in_between() {
+    run(async {
+        let watched = Watched::new(&flask(0, 9)).await;
+        let refusal = json!({"message": "Missing Permissions", "code": 50013});
+        watched.discord.answer_always("/messages", Some(Reply::Json(403, refusal)));
+        let mut bot = watched.bot();
+        bot.until_logged("event=\"not_announced\"");
+        watched.stats.answer_json(&flask(9, 9));
+        watched.looks(2).await;
+        watched.stats.answer_json(&flask(0, 9));
+        bot.until_logged_times("event=\"not_announced\"", 2);
+        bot.terminate();
+    });
+}
+
+#[test]
 fn a_channel_that_is_not_there_is_named_with_its_setting() {
     run(async {
         let watched = Watched::new(&flask(0, 9)).await;

@@ -159,7 +159,7 @@ fn commands_that_cannot_be_set_are_told_of_and_the_bot_goes_on() {
         // A failure of Discord's is tried again, a refusal is not.
         let failed = Reply::Json(500, json!({"message": "500: Internal Server Error", "code": 0}));
         let refused = Reply::Json(403, json!({"message": "Missing Access", "code": 50001}));
-        discord.answer_next("/commands", [failed, refused]);
+        discord.answer_next("/commands", [failed.clone(), failed, refused]);
         let mut bot = Bot::start(&discord, &stats.address, &[]);
         let line = bot.until_logged_times("commands_not_set", 2);
         assert!(line.contains("applications.commands"), "{line}");
@@ -169,7 +169,8 @@ fn commands_that_cannot_be_set_are_told_of_and_the_bot_goes_on() {
         // At the next session, they are set.
         discord.act(Act::Send(json!({"op": 9, "d": false})));
         bot.until_logged("event=\"commands_set\"");
-        bot.terminate();
+        let log = bot.terminate();
+        assert_eq!(log.matches("event=\"commands_not_set\"").count(), 2, "each reason once: {log}");
     });
 }
 

@@ -88,6 +88,8 @@ impl Seen {
 #[derive(Clone, Debug)]
 pub enum Reply {
     Json(u16, Value),
+    /// The same is to be asked of another address.
+    Redirect(String),
     /// No answer, ever.
     Never,
 }
@@ -286,6 +288,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             let mut response = Response::new(Full::from(text));
             *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
             response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            Ok(response)
+        }
+        Reply::Redirect(to) => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = hyper::StatusCode::TEMPORARY_REDIRECT;
+            response.headers_mut().insert("location", to.parse().unwrap());
             Ok(response)
         }
         Reply::Never => std::future::pending().await,

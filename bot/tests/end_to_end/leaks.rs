@@ -50,6 +50,26 @@ fn no_log_holds_a_token_whatever_goes_wrong() {
 }
 
 #[test]
+fn what_is_told_to_discord_is_told_to_nobody_else() {
+    run(async {
+        let (discord, stats) = (Discord::start().await, StatsServer::flask(1, 1).await);
+        let elsewhere = Discord::start().await;
+        let to = |path: &str| Reply::Redirect(format!("{}/api/v10{path}", elsewhere.base));
+        discord.answer_next("/gateway", [to("/gateway")]);
+        discord.answer_next("/messages", [to("/channels/1/messages")]);
+        let mut bot = Bot::start(&discord, &stats.address, &[]);
+        let line = bot.until_logged("event=\"gateway_lost\"");
+        assert!(line.contains("status 307"), "{line}");
+        discord.until_watching().await;
+        discord.write("!stats");
+        let line = bot.until_logged("event=\"not_answered\"");
+        assert!(line.contains("status 307"), "{line}");
+        bot.terminate();
+        assert_eq!(elsewhere.seen().calls.len(), 0);
+    });
+}
+
+#[test]
 fn what_people_write_is_not_logged_unless_serenity_is_asked_for() {
     run(async {
         let (discord, stats) = (Discord::start().await, StatsServer::flask(1, 1).await);
