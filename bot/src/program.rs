@@ -45,7 +45,7 @@ const EXAMPLES: &str = "Examples:
   DISCORD_BOT_TOKEN=... keylend-bot                        statistics of http://localhost:5000/api/stats
   STATS_API=https://keys.example/api/stats keylend-bot     with DISCORD_BOT_TOKEN and STATS_TOKEN in .env
 
-Settings come from the environment, .env and keylend.toml, in this order. docs/discord.md tells of all of them.";
+Settings come from the environment, .env and keylend.toml, in this order. docs/settings.md tells of all of them.";
 
 /// Runs the bot and answers its exit code: 0; 2 failed; 64 settings, command line, token or intents are faulty.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
