@@ -10,7 +10,6 @@ use keylend::config::Fault;
 use serenity::Client;
 use serenity::all::{ClientBuilder, GatewayError, GatewayIntents, ShardId};
 use serenity::gateway::{ConnectionStage, ShardManager};
-use serenity::http::Http;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -26,41 +25,88 @@ const INTENTS: GatewayIntents =
 const LOOK: Duration = Duration::from_millis(500);
 const FIRST: Duration = Duration::from_secs(10);
 
+/// How long nothing may be heard of the connection: almost three of Discord's heartbeats.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// The bot's place on Discord.
 pub(crate) struct Gateway {
-    pub(crate) rest: Arc<Rest>,
-    pub(crate) http: Http,
-    pub(crate) handler: Handler,
+    rest: Arc<Rest>,
+    handler: Arc<Handler>,
     /// Whether the bot is connected.
-    pub(crate) connected: watch::Sender<bool>,
+    connected: watch::Sender<bool>,
+    /// What the log says of that; None = nothing yet.
+    told: Option<bool>,
 }
 
 impl Gateway {
+    pub(crate) fn new(rest: Arc<Rest>, handler: Handler, connected: watch::Sender<bool>) -> Self {
+        Self { rest, handler: Arc::new(handler), connected, told: None }
+    }
+
     /// Connects, and stays connected until the bot is to stop.
     ///
     /// # Errors
     /// Where Discord will never have the bot as it is set.
-    pub(crate) async fn stay_until(self, stop: CancellationToken) -> Result<(), Failure> {
-        let Some(address) = stop.run_until_cancelled(address(&self.rest)).await.transpose()? else { return Ok(()) };
-        let client = ClientBuilder::new_with_http(self.http, INTENTS).event_handler(self.handler);
-        let Some(client) = stop.run_until_cancelled(client.into_future()).await else { return Ok(()) };
-        let mut client: Client = client.map_err(|error| of_client(&error))?;
-        // serenity asks once more by itself, and where that fails it goes to the public gateway, whatever is set.
-        *client.ws_url.lock().await = address;
-        let manager = Arc::clone(&client.shard_manager);
-        tokio::select! {
-            ended = client.start() => {
-                return Err(match ended {
-                    Ok(()) => Failure::Failed("the connection to Discord ended".to_owned()),
-                    Err(error) => of_client(&error),
-                });
+    pub(crate) async fn stay_until(mut self, stop: CancellationToken) -> Result<(), Failure> {
+        while !stop.is_cancelled() {
+            let Some(address) = stop.run_until_cancelled(address(&self.rest)).await.transpose()? else { break };
+            let http = self.rest.another().map_err(no_client)?;
+            let client = ClientBuilder::new_with_http(http, INTENTS).event_handler_arc(Arc::clone(&self.handler));
+            let Some(client) = stop.run_until_cancelled(client.into_future()).await else { break };
+            let mut client: Client = client.map_err(|error| of_client(&error))?;
+            // serenity asks once more by itself, and where that fails it goes to the public gateway, whatever is set.
+            *client.ws_url.lock().await = address;
+            let manager = Arc::clone(&client.shard_manager);
+            tokio::select! {
+                ended = client.start() => {
+                    return Err(match ended {
+                        Ok(()) => Failure::Failed("the connection to Discord ended".to_owned()),
+                        Err(error) => of_client(&error),
+                    });
+                }
+                // serenity waits without a limit for the first word of a server that accepted its connection.
+                () = self.watch_until_silent(&manager) => {}
+                () = stop.cancelled() => {}
             }
-            () = watch(&manager, &self.connected) => {}
-            () = stop.cancelled() => {}
+            // Where there is no connection, this waits for one: whoever told the bot to stop has a limit.
+            manager.shutdown_all().await;
         }
-        // Where there is no connection, this waits for one: whoever told the bot to stop has a limit.
-        manager.shutdown_all().await;
         Ok(())
+    }
+
+    /// Tells when the connection is lost and when it is back, until nothing was heard of it for too long.
+    async fn watch_until_silent(&mut self, manager: &ShardManager) {
+        let began = Instant::now();
+        let (mut last, mut heard) = (None, began);
+        while heard.elapsed() < SILENCE {
+            let runner = manager.runners.lock().await.get(&ShardId(0)).map(|runner| (runner.stage, runner.latency));
+            // The latency is another one after each heartbeat.
+            if runner != last {
+                (last, heard) = (runner, Instant::now());
+            }
+            let is = runner.is_some_and(|(stage, _)| stage == ConnectionStage::Connected);
+            self.tell(is, began.elapsed() > FIRST);
+            sleep(LOOK).await;
+        }
+        self.tell(false, true);
+    }
+
+    fn tell(&mut self, is: bool, is_late: bool) {
+        self.connected.send_replace(is);
+        match (is, self.told) {
+            (true, Some(false)) => tracing::info!(event = "gateway_back", "the connection to Discord is back"),
+            (false, Some(true)) => tracing::warn!(
+                event = "gateway_lost",
+                "the connection to Discord is lost; tried again until it is back"
+            ),
+            (false, None) if is_late => tracing::warn!(
+                event = "gateway_lost",
+                "no connection to Discord comes about; tried again until one does"
+            ),
+            (false, None) => return,
+            _ => {}
+        }
+        self.told = Some(is);
     }
 }
 
@@ -83,44 +129,6 @@ async fn address(rest: &Rest) -> Result<String, Failure> {
     }
 }
 
-/// Tells when the connection is lost and when it is back.
-async fn watch(manager: &ShardManager, connected: &watch::Sender<bool>) {
-    let started = Instant::now();
-    let mut told = None;
-    loop {
-        let is = manager
-            .runners
-            .lock()
-            .await
-            .get(&ShardId(0))
-            .is_some_and(|runner| runner.stage == ConnectionStage::Connected);
-        connected.send_replace(is);
-        match (is, told) {
-            (true, None) => told = Some(true),
-            (true, Some(false)) => {
-                tracing::info!(event = "gateway_back", "the connection to Discord is back");
-                told = Some(true);
-            }
-            (false, Some(true)) => {
-                tracing::warn!(
-                    event = "gateway_lost",
-                    "the connection to Discord is lost; tried again until it is back"
-                );
-                told = Some(false);
-            }
-            (false, None) if started.elapsed() > FIRST => {
-                tracing::warn!(
-                    event = "gateway_lost",
-                    "no connection to Discord comes about; tried again until one does"
-                );
-                told = Some(false);
-            }
-            _ => {}
-        }
-        sleep(LOOK).await;
-    }
-}
-
 fn of_client(error: &serenity::Error) -> Failure {
     match error {
         serenity::Error::Gateway(GatewayError::InvalidAuthentication) => token_refused(),
@@ -132,6 +140,11 @@ fn of_client(error: &serenity::Error) -> Failure {
             "Discord's gateway ended the connection for good; RUST_LOG=serenity=debug tells more".to_owned(),
         ),
     }
+}
+
+/// No client for HTTP, of which the system is the reason.
+pub(crate) fn no_client(error: reqwest::Error) -> Failure {
+    Failure::Failed(format!("no client for HTTP can be made: {error}"))
 }
 
 fn token_refused() -> Failure {

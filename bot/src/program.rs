@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, no_client};
 use crate::handler::Handler;
 use crate::health::{self, Health};
 use crate::look::Looks;
-use crate::rest::{self, Rest};
+use crate::rest::Rest;
 use crate::state_file::StateFile;
 use crate::stats::Stats;
 
@@ -45,7 +45,7 @@ const EXAMPLES: &str = "Examples:
   DISCORD_BOT_TOKEN=... keylend-bot                        statistics of http://localhost:5000/api/stats
   STATS_API=https://keys.example/api/stats keylend-bot     with DISCORD_BOT_TOKEN and STATS_TOKEN in .env
 
-Settings come from the environment, .env and keylend.toml, in this order. docs/discord.md tells of all of them.";
+Settings come from the environment, .env and keylend.toml, in this order. docs/settings.md tells of all of them.";
 
 /// Runs the bot and answers its exit code: 0; 2 failed; 64 settings, command line, token or intents are faulty.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -84,10 +84,9 @@ fn said(failure: &Failure) -> String {
 
 async fn bot(settings: BotSettings, log: &Log) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let tls = |error: reqwest::Error| Failure::Failed(format!("no client for HTTP can be made: {error}"));
     let (token, base) = (settings.discord_token.expose_secret(), settings.discord_api_base.as_deref());
-    let rest = Arc::new(Rest::new(token, base).map_err(tls)?);
-    let stats = Arc::new(Stats::new(&settings.stats_api, settings.stats_token.clone()).map_err(tls)?);
+    let rest = Arc::new(Rest::new(token, base).map_err(no_client)?);
+    let stats = Arc::new(Stats::new(&settings.stats_api, settings.stats_token.clone()).map_err(no_client)?);
     let announcer = announcer(&settings, &rest)?;
     let (presence, watched) = watch::channel(None);
     let (connected, found) = (watch::Sender::new(false), watch::Sender::new(None));
@@ -102,8 +101,7 @@ async fn bot(settings: BotSettings, log: &Log) -> Result<(), Failure> {
     let handler = Handler::new(Arc::clone(&rest), Arc::clone(&stats), settings.command_prefix, watched, known.clone());
     let looks = Looks { stats, every: settings.refresh_interval, presence, found, announcer };
     let mut looks = tokio::spawn(looks.look_until(known, stop.clone()));
-    let http = rest::http(token, base).map_err(tls)?;
-    let mut gateway = tokio::spawn(Gateway { rest, http, handler, connected }.stay_until(stop.clone()));
+    let mut gateway = tokio::spawn(Gateway::new(rest, handler, connected).stay_until(stop.clone()));
     let reopen = || {
         if let Err(error) = log.reopen() {
             tracing::warn!(%error, "LOG_FILE cannot be opened anew: the old file is written on");

@@ -91,8 +91,8 @@ struct Direct {
     base: String,
 }
 
-/// serenity's way to Discord, for the gateway's client: with the limiter, or to what stands for Discord without.
-pub(crate) fn http(token: &str, base: Option<&str>) -> reqwest::Result<Http> {
+/// serenity's way to Discord: with the limiter, or to what stands for Discord without.
+fn http(token: &str, base: Option<&str>) -> reqwest::Result<Http> {
     let builder = HttpBuilder::new(token).client(client()?);
     Ok(match base {
         // With the limiter on, serenity would not go through the proxy, but to Discord, with the token.
@@ -123,6 +123,11 @@ impl Rest {
             None => None,
         };
         Ok(Self { http: Arc::new(http(token, base)?), direct })
+    }
+
+    /// Another of serenity's ways to the same Discord, for the gateway's client.
+    pub(crate) fn another(&self) -> reqwest::Result<Http> {
+        http(self.http.token(), self.direct.as_ref().map(|direct| direct.base.as_str()))
     }
 
     /// The gateway's address.

@@ -35,7 +35,7 @@ pub(crate) enum StatsError {
     Lost,
     #[error("the server wants a token with the role stats: set STATS_TOKEN")]
     Unauthenticated,
-    #[error("the token of STATS_TOKEN may not see them: it needs the role stats")]
+    #[error("the token of STATS_TOKEN may not see them: it needs the role stats, for all pools")]
     Forbidden,
     #[error("the server answered with the status {0}; see its log, and STATS_API")]
     Status(u16),

@@ -108,6 +108,8 @@ pub enum Act {
 pub struct Manners {
     /// Whether there is a gateway; without, connections are closed at once.
     pub is_open: bool,
+    /// Whether it answers who wants to speak WebSocket.
+    pub shakes_hands: bool,
     /// Whether it says hello.
     pub says_hello: bool,
     /// Whether it answers heartbeats.
@@ -119,7 +121,14 @@ pub struct Manners {
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { is_open: true, says_hello: true, acknowledges: true, refuses: None, heartbeat_interval: 1000 }
+        Self {
+            is_open: true,
+            shakes_hands: true,
+            says_hello: true,
+            acknowledges: true,
+            refuses: None,
+            heartbeat_interval: 1000,
+        }
     }
 }
 
@@ -317,6 +326,9 @@ async fn serve_gateway(listener: TcpListener, shared: Arc<Shared>) {
 
 /// One connection, from hello to the end.
 async fn connection(stream: TcpStream, number: usize, shared: Arc<Shared>) {
+    if !shared.manners.lock().unwrap().shakes_hands {
+        return drop((stream, std::future::pending::<()>().await));
+    }
     let mut acts = shared.acts.subscribe();
     let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let manners = shared.manners.lock().unwrap().clone();

@@ -137,3 +137,36 @@ fn it_goes_to_the_gateway_that_it_was_told_of_and_to_no_other() {
         assert_eq!(discord.seen().calls_of("GET", "/gateway").len(), 2, "serenity, too, asks nobody else");
     });
 }
+
+/// That the bot comes back from a gateway that accepted a connection and then never said a word.
+async fn comes_back_from_silence(discord: &Discord, bot: &mut Bot, before: usize) {
+    discord.until("a connection", |seen| (seen.connections > before).then_some(())).await;
+    bot.until_logged("event=\"gateway_lost\"");
+    discord.manners(|manners| manners.shakes_hands = true);
+    discord.until("another connection", |seen| (seen.connections > before + 1).then_some(())).await;
+}
+
+#[test]
+fn a_gateway_that_says_nothing_at_the_first_try_is_tried_again() {
+    run(async {
+        let (discord, stats) = (Discord::start().await, StatsServer::flask(12, 5).await);
+        discord.manners(|manners| manners.shakes_hands = false);
+        let mut bot = Bot::start(&discord, &stats.address, &[]);
+        comes_back_from_silence(&discord, &mut bot, 0).await;
+        discord.until_watched("🌱 12 Plant | ❤️ 5 Health").await;
+        bot.terminate();
+    });
+}
+
+#[test]
+fn a_gateway_that_says_nothing_when_it_was_lost_is_tried_again() {
+    run(async {
+        let (discord, stats, mut bot) = connected(&[]).await;
+        discord.manners(|manners| manners.shakes_hands = false);
+        discord.act(Act::Drop);
+        comes_back_from_silence(&discord, &mut bot, 1).await;
+        stats.answer_json(&flask(3, 4));
+        discord.until_watched("🌱 3 Plant | ❤️ 4 Health").await;
+        bot.terminate();
+    });
+}

@@ -19,8 +19,8 @@ mod stats_server;
 
 use std::time::Duration;
 
-/// The longest wait for what is bound to happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for what is bound to happen: longer than the bot's own.
+pub const PATIENCE: Duration = Duration::from_secs(160);
 
 /// Runs an async test.
 pub fn run(test: impl Future<Output = ()>) {

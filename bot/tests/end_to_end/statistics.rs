@@ -33,16 +33,23 @@ struct Keylend {
 /// May do all.
 const ADMIN: &str = "kl_admin";
 
+/// May see the statistics of one pool.
+const OF_ONE_POOL: &str = "kl_one-pool";
+
 impl Keylend {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
         let pools = Pools::new(Arc::new(store), Policy::built_in().to_vec(), PATIENCE);
         pools.prepare().await.unwrap();
-        let token = |role: &str, secret: &str| {
-            Token::parse(&format!("{role}:{role}:{}", TokenSecret::new(secret).digest())).unwrap()
+        let token = |name: &str, role: &str, secret: &str| {
+            Token::parse(&format!("{name}:{role}:{}", TokenSecret::new(secret).digest())).unwrap()
         };
-        let tokens = Tokens::new(vec![token("admin", ADMIN), token("stats", STATS_TOKEN)]);
+        let tokens = Tokens::new(vec![
+            token("admin", "admin", ADMIN),
+            token("stats", "stats", STATS_TOKEN),
+            token("one-pool", "stats@stability", OF_ONE_POOL),
+        ]);
         let (tokens, stop) = (watch::Sender::new(Arc::new(tokens)), CancellationToken::new());
         let limits = Limits::new(4096, 64, PATIENCE);
         let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, stopping: stop.clone() };
@@ -117,7 +124,11 @@ fn a_token_that_keylend_does_not_take_is_told_of() {
     run(async {
         let keylend = Keylend::start().await;
         let stats = format!("{}/api/stats", keylend.address);
-        for (settings, advice) in [(vec![], "set STATS_TOKEN"), (vec![("STATS_TOKEN", "kl_other")], "STATS_TOKEN")] {
+        for (settings, advice) in [
+            (vec![], "set STATS_TOKEN"),
+            (vec![("STATS_TOKEN", "kl_other")], "STATS_TOKEN"),
+            (vec![("STATS_TOKEN", OF_ONE_POOL)], "role stats, for all pools"),
+        ] {
             let discord = Discord::start().await;
             let mut bot = Bot::start(&discord, &stats, &settings);
             discord.until_watched("stats unavailable").await;
