@@ -14,7 +14,7 @@ pub(super) async fn find_usable_key(
 ) -> Result<Option<FoundKey>, StoreError> {
     let stamp = vec![doc! {"$set": {"last_used": NOW}}];
     let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1};
-    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)??;
+    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)?;
     found
         .map(|document| {
             let (id, secret, usage_count, last_used) = document::handed_out(&document, "last_used")?;

@@ -26,7 +26,6 @@ mod list;
 mod lock;
 mod look_up;
 mod pick;
-mod planner;
 mod policy;
 mod remove;
 mod removed;
@@ -47,7 +46,6 @@ use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
-use tokio::sync::OnceCell;
 
 use super::{
     AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
@@ -73,8 +71,6 @@ pub struct MongoStore {
     /// See [`Store::at_once`].
     at_once: usize,
     candidates: candidates::Candidates,
-    /// See [`MongoStore::merges`].
-    merges: OnceCell<bool>,
 }
 
 impl MongoStore {
@@ -87,14 +83,7 @@ impl MongoStore {
     /// [`StoreError::Unusable`] where the URI cannot be understood.
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
-        Ok(Self {
-            client,
-            database,
-            time_limit,
-            at_once,
-            candidates: candidates::Candidates::default(),
-            merges: OnceCell::new(),
-        })
+        Ok(Self { client, database, time_limit, at_once, candidates: candidates::Candidates::default() })
     }
 
     /// The documents of a pool, for a program that rewrites them: as bytes, with the promises about writes and reads
