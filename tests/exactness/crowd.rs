@@ -69,7 +69,10 @@ async fn reports_that_came_too_late(place: &Place, ttl: &str) -> usize {
     assert_eq!(leased.len(), told.count(|event| matches!(event, Event::Leased { .. })), "leases are distinct");
     let given_back = told.given_back();
     assert!(given_back.iter().all(|entry| leased.contains_key(entry)));
-    assert_eq!(leased.len() - given_back.len(), ALL, "hand-outs that were not given back");
+    // Never more than there are uses. Fewer where the store's answer took longer than the lease lasted, and found it
+    // settled: a use that nobody was told of is counted all the same, as it must be.
+    let told_of = leased.len() - given_back.len();
+    assert!(told_of <= ALL, "{told_of} hand-outs were not given back");
     let granted = told.granted();
     assert!(granted.iter().all(|(key, entry, _)| leased.get(entry) == Some(key) && !given_back.contains(entry)));
     // A lease that has lapsed takes no report: it is counted already.
