@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use keylend::config::{Flags, Purpose, Settings, Source, StoreSettings};
 use keylend::domain::{Outcome, Picks, Policy, PoolName, Report};
-use keylend::pool::{Ask, Lent, Pool, PoolError, Pools, sweep_until};
+use keylend::pool::{Ask, Lent, Pool, PoolError, Pools, Serving, sweep_until};
 use keylend::store::mongodb::MongoStore;
 use keylend::store::sqlite::SqliteStore;
 use keylend::store::{Store, StoreError};
@@ -103,7 +103,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     let settings = Settings::read(source, Purpose::Command)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let store = Arc::new(Witness::new(open(&settings).await.map_err(|error| error.chain())?));
-    let pools = Pools::new(store.clone(), [policy(&arguments)], settings.store_timeout);
+    let serving = Serving { time_limit: settings.store_timeout, combine: settings.combine };
+    let pools = Pools::new(store.clone(), [policy(&arguments)], serving);
     pools.prepare().await.map_err(|error| error.chain())?;
     let sweeping = tokio::spawn(sweep_until(pools.clone(), std::future::pending()));
     say(&json!({"event": "ready"}));

@@ -17,6 +17,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// The longest pause between two looks for a key that the pool says it has: others keep taking it first.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Why a lease is not passed on that the store took too long to make.
+const LATE: &str = "the answer came after half of the lease had passed";
+
 /// How many leases that nobody could be told of are given back at the same time.
 const GIVEN_BACK_AT_ONCE: usize = 8;
 
@@ -112,19 +115,18 @@ impl Service for Leases {
         drop(turn);
         let mut again = Vec::new();
         for ((caller, request), leased) in callers.into_iter().zip(requests).zip(leased) {
-            let Some((key, is_new)) = leased else {
-                again.push(caller);
-                continue;
-            };
-            caller.span.in_scope(|| pool.tell_handed_out(key.id));
+            let is_new = leased.as_ref().is_none_or(|(_, is_new)| *is_new);
             let is_late = is_new && asked.elapsed() > request.ttl / 2;
-            let lent = pool.lent(key, is_new.then_some(request));
-            caller.answer(match is_late {
-                false => Ok(lent),
-                true => {
-                    Err(PoolError::Store(StoreError::Away("the answer came after half of the lease had passed".into())))
-                }
+            let lent = leased.map(|(key, is_new)| {
+                caller.span.in_scope(|| pool.tell_handed_out(key.id));
+                pool.lent(key, is_new.then_some(request))
             });
+            match lent {
+                // Also where it got none: its lease can have lapsed before it was read, and so would the next one.
+                _ if is_late => caller.answer(Err(PoolError::Store(StoreError::Away(LATE.into())))),
+                Some(lent) => caller.answer(Ok(lent)),
+                None => again.push(caller),
+            }
         }
         pool.0.leases.go_again(again);
     }

@@ -185,6 +185,26 @@ async fn a_lease_answered_after_half_of_its_time_is_not_handed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_without_a_lease_asks_no_more_once_one_would_be_late() {
+    let lending = Lending::with_time_limit(2, PATIENCE).await;
+    lending.store.stall(Stall::Late(Duration::from_millis(1_100)));
+    let ask = || Ask { ttl: Some(Duration::from_secs(2)), ..Ask::default() };
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let pool = lending.pool().clone();
+        callers.spawn(async move { pool.lease(ask()).await.err() });
+    }
+    while let Some(refused) = callers.join_next().await {
+        assert!(matches!(refused.unwrap(), Some(PoolError::Store(_) | PoolError::NoUsableKey { .. })));
+    }
+    lending.store.heal();
+    lending.pools.settle(PATIENCE).await;
+    // One for the first, and two for all others, who came together. Not one for each.
+    let most = if combine::is_on() { 3 } else { 5 };
+    assert!((1..=most).contains(&lending.store.given_back()), "{} given back", lending.store.given_back());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_store_fails_every_call_within_the_time_limit() {
     let lending = Lending::over_faulty_store(1).await;
     lending.store.stall(Stall::UntilHealed);

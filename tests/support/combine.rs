@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use keylend::pool::Serving;
 
+/// Whether they do in this run.
+pub fn is_on() -> bool {
+    !std::env::var("KEYLEND_TEST_COMBINE").is_ok_and(|way| way == "off")
+}
+
 /// The way of this run, with this time limit.
 pub fn serving(time_limit: Duration) -> Serving {
-    let is_off = std::env::var("KEYLEND_TEST_COMBINE").is_ok_and(|way| way == "off");
-    Serving { time_limit, combine: !is_off }
+    Serving { time_limit, combine: is_on() }
 }
