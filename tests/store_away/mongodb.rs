@@ -200,7 +200,7 @@ fn a_store_that_applies_and_never_answers_costs_one_lease_which_is_given_back() 
     run(async {
         let away = Away::start().await;
         away.add("stability", 50).await;
-        away.proxy.set(Fault::StallAnswers);
+        away.proxy.set(Fault::StallAnswersToChanges);
         let over = Instant::now() + TRYING;
         let mut most = 0;
         let trying = join_all((0..CALLERS).map(async |_| {

@@ -1,6 +1,7 @@
 //! A way to a server that a test can break and mend.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +21,8 @@ pub enum Fault {
     Stall,
     /// Requests get through, and answers arrive when the way is mended.
     StallAnswers,
+    /// A connection gets its answers until a change is asked over it; from there on they arrive when the way is mended.
+    StallAnswersToChanges,
     /// Requests get through; where the answer would come, the connection is closed.
     CutAnswers,
     /// Each piece arrives so much later.
@@ -83,9 +86,10 @@ async fn forward(client: TcpStream, server: SocketAddr, mut fault: watch::Receiv
         }
         let Ok(server) = TcpStream::connect(server).await else { return };
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+        let changes = AtomicBool::new(false);
         tokio::select! {
-            () = pump(from_client, to_server, Direction::ToServer, fault.clone()) => {}
-            () = pump(from_server, to_client, Direction::ToClient, fault.clone()) => {}
+            () = pump(from_client, to_server, Direction::ToServer, &changes, fault.clone()) => {}
+            () = pump(from_server, to_client, Direction::ToClient, &changes, fault.clone()) => {}
         }
     };
     tokio::select! {
@@ -99,6 +103,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     direction: Direction,
+    changes: &AtomicBool,
     mut fault: watch::Receiver<Fault>,
 ) {
     let mut piece = vec![0; 64 * 1024];
@@ -107,9 +112,14 @@ async fn pump(
             Ok(0) | Err(_) => return,
             Ok(length) => length,
         };
+        let stalls_changes = *fault.borrow() == Fault::StallAnswersToChanges;
+        if stalls_changes && direction == Direction::ToServer && is_change(&piece[..length]) {
+            changes.store(true, Ordering::SeqCst);
+        }
         let holds = |fault: &Fault| match fault {
             Fault::Stall => true,
             Fault::StallAnswers => direction == Direction::ToClient,
+            Fault::StallAnswersToChanges => direction == Direction::ToClient && changes.load(Ordering::SeqCst),
             _ => false,
         };
         let Ok(fault) = fault.wait_for(|fault| !holds(fault)).await.map(|fault| *fault) else { return };
@@ -122,4 +132,10 @@ async fn pump(
             return;
         }
     }
+}
+
+/// Whether this holds the name of one of MongoDB's commands that change documents, as the key of a text.
+fn is_change(piece: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"\x02findAndModify\0", b"\x02update\0"];
+    names.iter().any(|name| piece.windows(name.len()).any(|window| window == *name))
 }

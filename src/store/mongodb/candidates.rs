@@ -1,6 +1,8 @@
-//! Candidates: the keys that go first, as they were a moment ago, read many at a time for steps that hand out several. A
-//! step proposes them, and repeats the whole rule in its own filter. What was read for one step serves the next ones of
-//! a crowd, so the order of last use is kept to within [`WINDOW`] keys and [`AGE`]; and only for callers who come
+//! Candidates: the keys that go first, as they were a moment ago. A step proposes one of them, or many, and repeats the
+//! whole rule in its own filter.
+//!
+//! For steps that hand out several keys many candidates are read at a time. What was read for one step serves the next
+//! ones of a crowd, so the order of last use is kept to within [`WINDOW`] keys and [`AGE`]; and only for callers who come
 //! while others are served, for a lone one is never served from here.
 
 use std::collections::{HashMap, VecDeque};
@@ -120,37 +122,39 @@ impl MongoStore {
             return Ok(left);
         }
         let limit = self.candidates.limit(pool, uses_per_key, wanted);
-        let read = self.first(pool, uses_per_key, wanted, limit).await?;
+        let read = self.first(pool, uses_per_key, &doc! {}, wanted, limit).await?;
         Ok(self.candidates.keep(pool, uses_per_key, read, wanted))
     }
 
     /// Reads the usable keys that go first, in their order: `wanted` at least, where there are as many, and `limit` at
-    /// most.
-    async fn first(
+    /// most. `besides`: what they must match as well.
+    pub(super) async fn first(
         &self,
         pool: &Policy,
         uses_per_key: u32,
+        besides: &Document,
         wanted: usize,
         limit: usize,
     ) -> Result<Vec<Candidate>, StoreError> {
         // Of the first ones hardly any is not usable, and to judge a key costs the server ten times as much as to sort it.
-        let first = self.read(pool, uses_per_key, limit, Judged::OfTheFirst).await?;
+        let first = self.read(pool, uses_per_key, besides, limit, Judged::OfTheFirst).await?;
         if first.len() >= wanted {
             return Ok(first);
         }
-        self.read(pool, uses_per_key, limit, Judged::All).await
+        self.read(pool, uses_per_key, besides, limit, Judged::All).await
     }
 
     async fn read(
         &self,
         pool: &Policy,
         uses_per_key: u32,
+        besides: &Document,
         limit: usize,
         judged: Judged,
     ) -> Result<Vec<Candidate>, StoreError> {
         let mut usable = filter::usable(uses_per_key, false);
         let rule = usable.remove("$expr").map(|rule| doc! {"$expr": rule}).unwrap_or_default();
-        let judge = doc! {"$match": rule};
+        let judge = doc! {"$match": {"$and": [rule, besides.clone()]}};
         let order = doc! {"$sort": filter::order(pool.picks)};
         let limited = doc! {"$limit": limit as i64};
         let part = |counts: Bson| {

@@ -14,7 +14,7 @@ pub(super) async fn find_usable_key(
 ) -> Result<Option<FoundKey>, StoreError> {
     let stamp = vec![doc! {"$set": {"last_used": NOW}}];
     let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1};
-    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)?;
+    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)??;
     found
         .map(|document| {
             let (id, secret, usage_count, last_used) = document::handed_out(&document, "last_used")?;
@@ -29,9 +29,17 @@ pub(super) async fn peek_usable_key(
     uses_per_key: u32,
 ) -> Result<Option<Seen<Key>>, StoreError> {
     // Alone it needs no look at the cool keys first: they are the first of the order anyway.
+    let first = if store.merges().await? {
+        filter::usable(uses_per_key, false)
+    } else {
+        match store.first(pool, uses_per_key, &doc! {}, 1, 1).await?.first() {
+            Some(first) => doc! {"_id": first.id},
+            None => return Ok(None),
+        }
+    };
     let first = store
         .keys(pool)
-        .find_one(filter::usable(uses_per_key, false))
+        .find_one(first)
         .sort(filter::order(pool.picks))
         .projection(document::projection())
         .max_time(store.time_limit)

@@ -53,7 +53,7 @@ pub(super) async fn lease(
     Err(StoreError::Away("requests with the same Idempotency-Key kept meeting each other".into()))
 }
 
-/// One find-and-modify: the inner result is a document that could not be understood.
+/// One guarded find-and-modify. The inner error is one that came before it, or a document that could not be understood.
 async fn reserve(
     store: &MongoStore,
     pool: &Policy,
@@ -63,8 +63,10 @@ async fn reserve(
     let not_here = doc! {"leases.idem": {"$ne": request.idem.as_str()}};
     let own = request.entry.to_string();
     let leased = store.pick(pool, pool.uses_per_key, not_here, push(pool, request), projection("id", &own)).await?;
-    let Some(leased) = leased else { return Ok(Ok(LeaseAnswer::NoUsableKey)) };
-    Ok(leased_key(&leased).map(LeaseAnswer::New))
+    Ok(leased.and_then(|leased| match leased {
+        Some(leased) => leased_key(&leased).map(LeaseAnswer::New),
+        None => Ok(LeaseAnswer::NoUsableKey),
+    }))
 }
 
 /// Settles what lapsed, adds the lease, stamps the key: the limit still holds, for what lapsed is counted.

@@ -26,6 +26,7 @@ mod list;
 mod lock;
 mod look_up;
 mod pick;
+mod planner;
 mod policy;
 mod remove;
 mod removed;
@@ -46,6 +47,7 @@ use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
+use tokio::sync::OnceCell;
 
 use super::{
     AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
@@ -71,6 +73,8 @@ pub struct MongoStore {
     /// See [`Store::at_once`].
     at_once: usize,
     candidates: candidates::Candidates,
+    /// See [`MongoStore::merges`].
+    merges: OnceCell<bool>,
 }
 
 impl MongoStore {
@@ -83,7 +87,14 @@ impl MongoStore {
     /// [`StoreError::Unusable`] where the URI cannot be understood.
     pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
-        Ok(Self { client, database, time_limit, at_once, candidates: candidates::Candidates::default() })
+        Ok(Self {
+            client,
+            database,
+            time_limit,
+            at_once,
+            candidates: candidates::Candidates::default(),
+            merges: OnceCell::new(),
+        })
     }
 
     /// The documents of a pool, for a program that rewrites them: as bytes, with the promises about writes and reads

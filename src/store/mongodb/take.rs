@@ -19,7 +19,7 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
         doc! {"$set": {"usage_count": {"$add": ["$usage_count", "$mark.n"]}, "last_used": NOW}},
     ];
     let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1, "mark": 1};
-    let taken = store.pick(pool, pool.uses_per_key, doc! {}, update, fields).await.map_err(error::of_write)?;
+    let taken = store.pick(pool, pool.uses_per_key, doc! {}, update, fields).await.map_err(error::of_write)??;
     taken
         .map(|taken| {
             let (id, secret, usage_count, _) = document::handed_out(&taken, "last_used")?;

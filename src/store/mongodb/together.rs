@@ -100,7 +100,7 @@ async fn lease_from_first(
     let update = lease::with_leases(pool, doc! {"$slice": [entries, {"$toInt": left}]});
     let not_here = doc! {"leases.id": {"$nin": &names}};
     let fields = lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]});
-    let leased = store.pick(pool, pool.uses_per_key, not_here, update, fields).await.map_err(error::of_write)?;
+    let leased = store.pick(pool, pool.uses_per_key, not_here, update, fields).await.map_err(error::of_write)??;
     let Some(leased) = leased else { return Ok(Vec::new()) };
     let of_one = |entry: &Bson| {
         let mut one = leased.clone();
