@@ -100,6 +100,10 @@ impl Store for Witness {
         self.store.increment_usage(pool, key).await
     }
 
+    async fn increment_all(&self, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<Option<Incremented>>, StoreError> {
+        self.store.increment_all(pool, keys).await
+    }
+
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         self.store.look_up(pool, key).await
     }

@@ -7,6 +7,7 @@ pub mod export;
 mod files;
 mod find;
 pub mod import;
+mod increment;
 mod lend;
 mod outage;
 mod report;
@@ -25,14 +26,15 @@ use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
 pub use files::ComingKeys;
+pub use increment::Counted;
 pub use lend::{Ask, Lent};
 pub use sweep::sweep_until;
 pub use wait::WAITERS;
 
 use crate::domain::{
-    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, UsageCount,
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp,
 };
-use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Incremented, Page, Seen, Store, StoreError};
+use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Page, Seen, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
 /// their time, and the server goes on with them.
@@ -94,6 +96,7 @@ impl Pools {
                 takes: desk::Desk::default(),
                 finds: desk::Desk::default(),
                 uses: desk::Desk::default(),
+                increments: desk::Desk::default(),
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
@@ -209,17 +212,6 @@ impl Pools {
     }
 }
 
-/// A key of which one use more was counted.
-#[derive(Clone, Debug)]
-pub struct Counted {
-    /// The key.
-    pub id: KeyId,
-    /// The count afterwards.
-    pub usage_count: UsageCount,
-    /// The stamp of this count.
-    pub last_used: Timestamp,
-}
-
 /// One pool. A cheap handle.
 #[derive(Clone)]
 pub struct Pool(Arc<PoolInner>);
@@ -242,6 +234,7 @@ struct PoolInner {
     takes: desk::Desk<take::Takes>,
     finds: desk::Desk<find::Finds>,
     uses: desk::Desk<report::Uses>,
+    increments: desk::Desk<increment::Increments>,
     /// A hand-out's answer was lost, and what became of it is not known yet.
     unresolved: AtomicBool,
     stats: stats::Recent,
@@ -291,20 +284,6 @@ impl Pool {
         let answer = timeout_at(deadline, answer).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::Unresolved("the time limit passed".into())));
         answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
-    }
-
-    /// Counts one use of a key, whatever its state.
-    ///
-    /// # Errors
-    /// [`PoolError::UnknownKey`]; [`PoolError::InvalidKey`] where the count is no number, and nothing was changed;
-    /// [`PoolError::MaybeCounted`] where the answer was lost.
-    pub async fn increment_usage(&self, key: &KeyRef) -> Result<Counted, PoolError> {
-        let counted = self.within_limit(self.store().increment_usage(self.policy(), key)).await;
-        match counted.map_err(PoolError::maybe_counted)? {
-            Incremented::UnknownKey => Err(PoolError::UnknownKey),
-            Incremented::InvalidKey => Err(PoolError::InvalidKey),
-            Incremented::Counted { id, usage_count, last_used } => Ok(Counted { id, usage_count, last_used }),
-        }
     }
 
     /// Reads one key; changes nothing.

@@ -257,6 +257,11 @@ pub trait Store: Send + Sync {
     /// Counts one use of a key, whatever its state, for the use has happened. Not deduplicated.
     async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError>;
 
+    /// Counts one use for each of these, in a step for all of them; a key that is named twice is counted twice, and both
+    /// are answered with the count afterwards. One answer per key, in their order; None = nothing was done for this one,
+    /// which must be counted alone. An error is about all of them.
+    async fn increment_all(&self, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<Option<Incremented>>, StoreError>;
+
     /// Reads one key; None = there is no such key. Changes nothing.
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError>;
 

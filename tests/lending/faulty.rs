@@ -154,6 +154,11 @@ impl Store for Faulty {
         self.inner.increment_usage(pool, key).await
     }
 
+    async fn increment_all(&self, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<Option<Incremented>>, StoreError> {
+        self.gate().await;
+        self.inner.increment_all(pool, keys).await
+    }
+
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         self.gate().await;
         self.looked_up.fetch_add(1, Ordering::SeqCst);

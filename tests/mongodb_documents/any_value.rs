@@ -323,11 +323,21 @@ impl Planting {
         self.assert_only(&changed, &["mark", "usage_count", "last_used"]);
     }
 
-    async fn what_can_be_counted_is_counted(&self) {
+    /// One use of each key, one by one or all in one step.
+    async fn each_is_counted(&self, together: bool) {
         let before = self.snapshot().await;
         let mut expected_to_change = BTreeSet::new();
-        for key in self.list().await {
-            let counted = self.store.increment_usage(&self.pool, &KeyRef::Id(key.id)).await.unwrap();
+        let keys = self.list().await;
+        let refs: Vec<KeyRef> = keys.iter().map(|key| KeyRef::Id(key.id)).collect();
+        let mut counted_together = match together {
+            true => self.store.increment_all(&self.pool, &refs).await.unwrap(),
+            false => vec![None; keys.len()],
+        };
+        for (key, counted) in keys.iter().zip(&mut counted_together) {
+            let counted = match counted.take() {
+                Some(counted) => counted,
+                None => self.store.increment_usage(&self.pool, &KeyRef::Id(key.id)).await.unwrap(),
+            };
             let stored = before[&text(key.id)].get("usage_count").map(|bytes| value(bytes));
             let count = match stored {
                 None | Some(Bson::Null) => None,
@@ -350,6 +360,11 @@ impl Planting {
         let changed = self.changed_since(&before).await;
         assert_eq!(changed.keys().collect::<Vec<_>>(), expected_to_change.iter().collect::<Vec<_>>());
         self.assert_only(&changed, &["usage_count", "last_used"]);
+    }
+
+    async fn what_can_be_counted_is_counted(&self) {
+        self.each_is_counted(false).await;
+        self.each_is_counted(true).await;
         // By its secret, what no id names is known but not counted on.
         let before = self.snapshot().await;
         for (id, document) in &before {

@@ -6,9 +6,9 @@ use ::mongodb::Collection;
 use bson::{Bson, DateTime, Document, bson, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use keylend::domain::{
-    DisabledReason, KeyChange, KeyId, KeyRecord, NewKey, Outcome, Policy, Rest, State, Timestamp, UsageCount,
+    DisabledReason, KeyChange, KeyId, KeyRecord, KeyRef, NewKey, Outcome, Policy, Rest, State, Timestamp, UsageCount,
 };
-use keylend::store::{Added, Changed, InvalidKey, Store};
+use keylend::store::{Added, Changed, Incremented, InvalidKey, Store};
 
 use crate::database;
 use crate::older_programs::{HOUR, Shared, in_millis, key_id, new_in_python, on_mongodb, secret, used_in_python};
@@ -338,6 +338,14 @@ async fn without_the_unique_index_twins_are_looked_for(t: &Shared) {
     let twin_id = NewKey { id: Some(two), ..NewKey::fresh(secret("sk-4")) };
     assert_eq!(t.store.add(&pool, &[twin_id]).await.unwrap().verdicts, [Added::Known]);
     assert_eq!(older.count_documents(doc! {}).await.unwrap(), 5);
+    // A use of a secret is counted on one of those that have it, also where several count together.
+    let used = [KeyRef::Secret(secret("sk-twice")), KeyRef::Secret(secret("sk-twice"))];
+    for together in [1, 2] {
+        let counted = t.store.increment_all(&pool, &used[..together]).await.unwrap();
+        assert!(counted.iter().all(|one| matches!(one, Some(Incremented::Counted { .. }))), "{counted:?}");
+        t.store.increment_usage(&pool, &used[0]).await.unwrap();
+    }
+    assert_eq!(t.store.stats(&pool, 4).await.unwrap().counted, 5);
     for taken in ["sk-1", "sk-2", "sk-twice"] {
         let changed = t.store.change(&pool, three, &renamed(taken)).await.unwrap();
         assert!(matches!(changed, Changed::KnownSecret), "{changed:?}");

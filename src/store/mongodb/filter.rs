@@ -63,6 +63,23 @@ pub(super) fn key(key: &KeyRef) -> Document {
     }
 }
 
+/// Documents among which are those of all these keys.
+pub(super) fn keys(keys: &[KeyRef]) -> Document {
+    let (mut ids, mut secrets) = (Vec::new(), Vec::new());
+    for key in keys {
+        match key {
+            KeyRef::Id(id) => ids.push(object_id(*id)),
+            KeyRef::Secret(secret) => secrets.push(secret.expose()),
+        }
+    }
+    let (by_id, by_secret) = (doc! {"_id": {"$in": &ids}}, doc! {"api_key": {"$in": &secrets}});
+    match (ids.is_empty(), secrets.is_empty()) {
+        (_, true) => by_id,
+        (true, false) => by_secret,
+        (false, false) => doc! {"$or": [by_id, by_secret]},
+    }
+}
+
 /// The key of a lease that has neither been settled nor lapsed.
 pub(super) fn open_lease(lease: &LeaseId) -> Document {
     let mut filter = doc! {"_id": object_id(lease.key)};

@@ -187,6 +187,10 @@ impl Store for MongoStore {
         increment_usage::increment_usage(self, pool, key).await
     }
 
+    async fn increment_all(&self, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<Option<Incremented>>, StoreError> {
+        increment_usage::increment_all(self, pool, keys).await
+    }
+
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         look_up::look_up(self, pool, key).await
     }

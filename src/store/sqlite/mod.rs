@@ -143,6 +143,14 @@ impl Store for SqliteStore {
         self.write(move |step| increment_usage::increment_usage(step, &pool, &key)).await
     }
 
+    async fn increment_all(&self, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<Option<Incremented>>, StoreError> {
+        let (pool, keys) = (pool.clone(), keys.to_vec());
+        let counted = move |step: &Step<'_>| {
+            keys.iter().map(|key| increment_usage::increment_usage(step, &pool, key).map(Some)).collect()
+        };
+        self.write(counted).await
+    }
+
     async fn look_up(&self, pool: &Policy, key: &KeyRef) -> Result<Option<Seen<Key>>, StoreError> {
         let (pool, key) = (pool.clone(), key.clone());
         self.read(move |step| look_up::look_up(step, &pool, &key)).await
