@@ -122,11 +122,26 @@ pub(super) fn counted(uses: impl Into<Bson> + Clone) -> Document {
     }
 }
 
+/// How many leases have lapsed.
+fn lapsed_leases(now: impl Into<Bson>) -> Document {
+    doc! {"$subtract": [open(), {"$size": live(now)}]}
+}
+
+/// The same as [`settled`] for a key that is usable, and so has a whole number as its count.
+pub(super) fn settled_usable(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Document {
+    let mut fields = match lapsed {
+        Lapsed::Refund => doc! {},
+        Lapsed::Count => doc! {"usage_count": {"$add": ["$usage_count", lapsed_leases(now.clone())]}},
+    };
+    fields.insert("leases", live(now));
+    fields
+}
+
 /// The fields after the lapsed leases are settled as the pool says.
 pub(super) fn settled(lapsed: Lapsed, now: impl Into<Bson> + Clone) -> Document {
     let mut fields = match lapsed {
         Lapsed::Refund => doc! {},
-        Lapsed::Count => counted(doc! {"$subtract": [open(), {"$size": live(now.clone())}]}),
+        Lapsed::Count => counted(lapsed_leases(now.clone())),
     };
     fields.insert("leases", live(now));
     fields

@@ -76,7 +76,7 @@ fn push(pool: &Policy, request: &LeaseRequest) -> Vec<Document> {
 
 /// The same for a list of leases.
 pub(super) fn with_leases(pool: &Policy, entries: impl Into<Bson>) -> Vec<Document> {
-    let mut set = expression::settled(pool.lapsed, NOW);
+    let mut set = expression::settled_usable(pool.lapsed, NOW);
     set.insert("leases", doc! {"$concatArrays": [expression::live(NOW), entries]});
     set.insert("last_used", NOW);
     vec![doc! {"$set": set}]
