@@ -35,6 +35,9 @@ pub struct Migrated {
     pub base: i64,
     /// The formula's count, where a smaller one was kept.
     pub formula: Option<i64>,
+    /// Whether the `last_used` that it made is its own, else `last_checked`, else any date; or later, where it was used
+    /// while an earlier migration stood.
+    pub is_dated: bool,
 }
 
 /// What a document is.
@@ -85,7 +88,7 @@ impl Shape {
         doc! {
             "api_key": 1, "credits_left": 1, "usage_count": 1, "last_checked": 1, "last_used": 1, "is_active": 1,
             "legacy.base": 1, "legacy.since": 1, "legacy.formula": 1, "legacy.credits_left": 1,
-            "legacy.usage_count": 1,
+            "legacy.usage_count": 1, "legacy.last_used": 1, "legacy.last_checked": 1,
         }
     }
 
@@ -191,15 +194,27 @@ fn legacy(field: Option<&Bson>) -> Legacy {
     match (legacy.get("base"), legacy.get("since")) {
         (None, None) => Legacy::None,
         (Some(base), _) => match count_in(base, 0) {
-            Some(base) => Legacy::Migrated(Migrated {
+            Some(count) => Legacy::Migrated(Migrated {
                 before: Count::of(legacy.get("usage_count")),
                 credits: Credits::of(legacy.get("credits_left")),
-                base,
+                base: count,
                 formula: whole_from(legacy.get("formula"), 0),
+                is_dated: is_dated(legacy, base),
             }),
             None => Legacy::Odd,
         },
         (None, Some(since)) => count_in(since, -MOST).map_or(Legacy::Odd, Legacy::Undone),
+    }
+}
+
+/// See [`Migrated::is_dated`].
+fn is_dated(legacy: &Document, base: &Bson) -> bool {
+    let made = base.as_document().and_then(|base| base.get("last_used"));
+    match (legacy.get("last_used"), document::instant(made)) {
+        (None | Some(Bson::Null), made) => made >= document::instant(legacy.get("last_checked")) && made.is_some(),
+        (Some(own @ Bson::DateTime(_)), made) => made >= document::instant(Some(own)),
+        // No date, kept as it is.
+        (Some(_), _) => made.is_some(),
     }
 }
 

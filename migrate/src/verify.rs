@@ -59,6 +59,9 @@ fn wrong(migrated: &Migrated) -> Option<String> {
     if base != Some(expected) && (or.is_none() || base != or) {
         return Some(format!("legacy.base.usage_count is {}, and should be {expected}", migrated.base));
     }
+    if !migrated.is_dated {
+        return Some("legacy.base.last_used is not made of what was there".to_owned());
+    }
     None
 }
 

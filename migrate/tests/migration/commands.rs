@@ -211,6 +211,15 @@ async fn a_lost_count_and_a_wrong_base_are_found_by_verifying(t: &Migration) {
     let found = t.json(1, &["--verify"]);
     assert_eq!((&found["wrong"], &found["right"]), (&json!(1), &json!(1)));
     assert_eq!(found["wrong_keys"][0]["reasons"], json!(["legacy.base.usage_count is 4, and should be 5"]));
+    // Nor may its last use have moved back.
+    let kept = t.keys.find_one(doc! {"api_key": "sk-right"}).await.unwrap().unwrap();
+    let legacy = kept.get_document("legacy").unwrap();
+    let last = legacy.get_datetime("last_used").or_else(|_| legacy.get_datetime("last_checked")).unwrap();
+    let earlier = bson::DateTime::from_millis(last.timestamp_millis() - 1);
+    let wrong = doc! {"$set": {"legacy.base.last_used": earlier}};
+    t.keys.update_one(doc! {"api_key": "sk-right"}, wrong).await.unwrap();
+    let found = t.json(1, &["--verify"]);
+    assert_eq!((&found["wrong"], &found["right"]), (&json!(2), &json!(0)));
 }
 
 async fn undoing_asks_or_needs_yes(t: &Migration) {
