@@ -30,17 +30,31 @@ pub(crate) struct Plan {
     pub(crate) measured: Duration,
     /// No row takes more keys than this.
     pub(crate) keys: u32,
+    /// It is a look at whether everything works.
+    pub(crate) is_quick: bool,
 }
 
 impl Plan {
     /// For figures.
     pub(crate) fn full(seconds: u64, runs: u32) -> Self {
-        Self { runs, warm_up: Duration::from_secs(1), measured: Duration::from_secs(seconds), keys: u32::MAX }
+        Self {
+            runs,
+            warm_up: Duration::from_secs(1),
+            measured: Duration::from_secs(seconds),
+            keys: u32::MAX,
+            is_quick: false,
+        }
     }
 
     /// For a look at whether everything works: its figures are worth little.
     pub(crate) fn quick() -> Self {
-        Self { runs: 1, warm_up: Duration::from_millis(200), measured: Duration::from_millis(700), keys: 2_000 }
+        Self {
+            runs: 1,
+            warm_up: Duration::from_millis(100),
+            measured: Duration::from_millis(500),
+            keys: 2_000,
+            is_quick: true,
+        }
     }
 }
 

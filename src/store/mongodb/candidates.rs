@@ -230,4 +230,20 @@ mod tests {
         assert_eq!(candidates.left(&policy, 4, 3), None);
         assert_eq!(candidates.left(&policy, 4, 2), Some(read[2..4].to_vec()));
     }
+    #[test]
+    fn what_was_read_is_good_for_its_age_only() {
+        let policy = Policy::new("some".parse().expect("a name"), Picks::LeastRecentlyUsed, 4);
+        let candidates = Candidates::default();
+        let read: Vec<_> = (0..4).map(|_| Candidate { id: ObjectId::new(), hot: false }).collect();
+        candidates.keep(&policy, 4, read.clone(), 0);
+        assert_eq!(candidates.left(&policy, 4, 2), Some(read[..2].to_vec()));
+        let aged = |window: &mut Window| {
+            Instant::now().checked_sub(AGE).is_some_and(|then| {
+                window.read_at = then;
+                true
+            })
+        };
+        assert!(candidates.change(&policy, 4, aged));
+        assert_eq!(candidates.left(&policy, 4, 2), None);
+    }
 }
