@@ -6,6 +6,7 @@ mod documents;
 mod embedded;
 mod load;
 mod mongodb;
+#[path = "../support/own.rs"]
 mod own;
 #[allow(dead_code, reason = "these tests run no commands")]
 #[path = "../support/program.rs"]
@@ -22,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// How much longer than the time limit an answer may take on a machine that has much else to do.
 const SLACK: Duration = Duration::from_secs(4);
+
+/// The script that starts a MongoDB of a test's own.
+const MONGODB_OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mongodb/own");
 
 /// The longest wait for anything: far above what is needed, so that a slow machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{PATIENCE, within};
+use crate::{MONGODB_OWN, PATIENCE, within};
 
 pub struct OwnServer {
     script: Child,
@@ -20,7 +20,7 @@ pub struct OwnServer {
 
 impl OwnServer {
     pub async fn start() -> Self {
-        let mut command = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mongodb/own"));
+        let mut command = std::process::Command::new(MONGODB_OWN);
         // Not in the process group of the tests: who stops those by their group leaves it to clear up.
         command.process_group(0);
         let mut script =

@@ -1,0 +1,134 @@
+//! What was asked and answered, and when.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// An instant, in milliseconds since 1970 by a clock that never jumps.
+pub(crate) type Millis = i64;
+
+/// The clock of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    at: Millis,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self { started: Instant::now(), at: since.as_millis() as Millis }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.at + self.started.elapsed().as_millis() as Millis
+    }
+}
+
+/// A pool of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pool {
+    /// Least recently used, lapsed leases count.
+    Counting,
+    /// Least recently used, lapsed leases are given back.
+    Refunding,
+    /// In order, taken by the older server's route, from a file that is followed.
+    Ordered,
+}
+
+impl Pool {
+    pub(crate) const ALL: [Self; 3] = [Self::Counting, Self::Refunding, Self::Ordered];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counting => "stability",
+            Self::Refunding => "refunding",
+            Self::Ordered => "plantid",
+        }
+    }
+
+    /// How many uses a key gives.
+    pub(crate) const fn uses(self) -> u64 {
+        match self {
+            Self::Counting => 4,
+            Self::Refunding => 3,
+            Self::Ordered => 20,
+        }
+    }
+}
+
+/// How a caller says that it used its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Used,
+    Unused,
+    RateLimited { seconds: u32 },
+    Exhausted,
+    Rejected,
+}
+
+impl Outcome {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Unused => "unused",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Exhausted => "exhausted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// What was asked. Keys are named by their secrets, leases by their ids.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Lease {
+        idem: Option<String>,
+    },
+    Report {
+        lease: String,
+        outcome: Outcome,
+    },
+    Renew {
+        lease: String,
+    },
+    Find,
+    Take,
+    Increment {
+        key: String,
+    },
+    Switch {
+        key: String,
+        on: bool,
+    },
+    /// A line was added to the key file, or taken out.
+    Line {
+        key: String,
+    },
+    Add {
+        keys: Vec<String>,
+    },
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Got {
+    /// A key, under a lease where it has an id.
+    Key { key: String, lease: Option<String>, usage_count: Option<u64>, expires_at: Millis },
+    /// It was done.
+    Done,
+    /// A lease that is gone.
+    Gone,
+    /// Nothing was done, the answer says.
+    Refused,
+    /// It may have been done.
+    Lost,
+}
+
+/// One request with its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) pool: Pool,
+    pub(crate) asked: Asked,
+    pub(crate) asked_at: Millis,
+    pub(crate) got: Got,
+    pub(crate) got_at: Millis,
+}
