@@ -200,7 +200,7 @@ fn counts(picks: Picks, uses_per_key: u32) -> Vec<Bson> {
         (_, 1) => vec![bson!(0)],
         (Picks::LeastRecentlyUsed, 2..=COUNTS_APART) => (0..i64::from(uses_per_key)).map(Bson::Int64).collect(),
         // Key after key: hardly one is between its first use and its last.
-        (Picks::InOrder, _) => vec![bson!(0), filter::counts(1, uses_per_key)],
+        (Picks::InOrder, _) => vec![bson!(0), bson!({"$gte": 1_i64, "$lt": i64::from(uses_per_key)})],
         (Picks::LeastRecentlyUsed, _) => vec![filter::counts(0, uses_per_key)],
     }
 }
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(lru(1), [bson!(0)]);
         assert_eq!(lru(3), [bson!(0i64), bson!(1i64), bson!(2i64)]);
         assert_eq!(lru(17), [filter::counts(0, 17)]);
-        assert_eq!(counts(Picks::InOrder, 100), [bson!(0), filter::counts(1, 100)]);
+        assert_eq!(counts(Picks::InOrder, 100), [bson!(0), bson!({"$gte": 1i64, "$lt": 100i64})]);
     }
 
     #[test]

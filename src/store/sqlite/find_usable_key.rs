@@ -1,21 +1,11 @@
 //! find_usable_key: pick and stamp, reserve nothing.
 
-use super::pick::{pick, pick_some};
-use super::{FoundKey, Seen, Step, look_up::look_up, row};
-use crate::domain::{Key, KeyId, KeyRef, Picks, Policy};
+use super::pick::{pick, pick_some, stamp};
+use super::{FoundKey, Seen, Step, look_up::look_up};
+use crate::domain::{Key, KeyRef, Picks, Policy};
 
 pub(super) fn find_usable_key(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<FoundKey>> {
     pick(step, pool, uses_per_key)?.map(|id| stamp(step, pool, id)).transpose()
-}
-
-fn stamp(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<FoundKey> {
-    let mut stamp = step.tx.prepare_cached(&format!(
-        "UPDATE \"{}\" SET last_used = ?2 WHERE id = ?1 RETURNING api_key, usage_count",
-        pool.collection
-    ))?;
-    stamp.query_row((id.to_string(), step.now.as_millis()), |found| {
-        Ok(FoundKey { id, secret: row::secret(found, 0)?, usage_count: found.get(1)?, last_used: step.now })
-    })
 }
 
 /// As one find after another: each stamps its key, which then goes last.

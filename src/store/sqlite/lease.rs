@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::OptionalExtension;
 
-use super::pick::{pick, pick_some};
-use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, Step, row, settle};
+use super::pick::{pick, pick_some, stamp};
+use super::{EntryId, FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, Step, row, settle};
 use crate::domain::{KeyId, LeaseId, Picks, Policy, Timestamp};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
@@ -39,20 +39,8 @@ fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, id: KeyId) ->
             &request.by,
             request.is_repeatable().then(|| request.idem.as_str()),
         ))?;
-    step.tx
-        .prepare_cached(&format!(
-            "UPDATE \"{}\" SET last_used = ?2 WHERE id = ?1 RETURNING api_key, usage_count",
-            pool.collection
-        ))?
-        .query_row((id.to_string(), step.now.as_millis()), |found| {
-            Ok(LeasedKey {
-                entry: request.entry,
-                id,
-                secret: row::secret(found, 0)?,
-                usage_count: found.get(1)?,
-                expires_at,
-            })
-        })
+    let FoundKey { id, secret, usage_count, .. } = stamp(step, pool, id)?;
+    Ok(LeasedKey { entry: request.entry, id, secret, usage_count, expires_at })
 }
 
 /// As one lease after another. What is leased goes last, so the keys that go first are told by one look; with fewer keys

@@ -2,7 +2,7 @@
 
 use rusqlite::named_params;
 
-use super::{Step, row};
+use super::{FoundKey, Step, row};
 use crate::domain::{KeyId, Picks, Policy};
 
 /// What a usable key is, of the row `k`; the rule of `domain::state`. The switch and the count come first, as the
@@ -57,4 +57,18 @@ pub(super) fn pick_some(
     found.sort_unstable();
     found.truncate(wanted);
     Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+/// Stamps a key that is handed out, and reads what its caller gets. In two statements, for SQLite keeps what one with
+/// RETURNING answers in a table that it makes anew each time.
+pub(super) fn stamp(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<FoundKey> {
+    let (table, text) = (&pool.collection, id.to_string());
+    step.tx
+        .prepare_cached(&format!("UPDATE \"{table}\" SET last_used = ?2 WHERE id = ?1"))?
+        .execute((&text, step.now.as_millis()))?;
+    step.tx
+        .prepare_cached(&format!("SELECT api_key, usage_count FROM \"{table}\" WHERE id = ?1"))?
+        .query_row([&text], |found| {
+            Ok(FoundKey { id, secret: row::secret(found, 0)?, usage_count: found.get(1)?, last_used: step.now })
+        })
 }
