@@ -15,6 +15,7 @@ use crate::check::{Asked, check};
 use crate::failure::Failure;
 use crate::load::{self, Load, Shape, Tally, Work};
 use crate::place::{Base, Place};
+use crate::quiet::quiet;
 use crate::seed::{self, Seed};
 use crate::server::{self, Server};
 
@@ -155,6 +156,9 @@ impl Bench {
     /// The same, while others ask for something else; what they are answered is not looked at.
     pub(crate) async fn run_beside(&self, setup: Setup, others: Option<(Work, usize, Shape)>) -> Result<Run, Failure> {
         let place = self.place(setup).await?;
+        if !self.plan.is_quick {
+            quiet().await?;
+        }
         let servers = self.serve(setup, &place).await?;
         let load = Load {
             addresses: servers.iter().map(|server| server.address).collect(),

@@ -11,6 +11,7 @@ mod failure;
 mod load;
 mod place;
 mod plot;
+mod quiet;
 mod report;
 mod rows;
 mod seed;
