@@ -98,13 +98,18 @@ impl Measure<'_> {
         Seed::usable(keys.min(self.bench.plan.keys))
     }
 
+    /// So many usable keys, of so many uses that a run does not take them all.
+    fn lasting(&self, keys: u32) -> Seed {
+        let seed = self.usable(keys);
+        let (taken, most) = if self.store == Store::Embedded { (200_000, 200) } else { (30_000, 16) };
+        Seed { uses_per_key: (taken / seed.usable.max(1)).clamp(4, most), ..seed }
+    }
+
     /// 10,000 usable keys, so many keys in all.
     fn among(&self, total: u32) -> Seed {
         let total = total.min(self.bench.plan.keys);
-        let usable = total.min(10_000);
-        // The embedded store would hand out four uses of each before a run is over.
-        let uses_per_key = if self.store == Store::Embedded { 16 } else { 4 };
-        Seed { spent: total - usable, uses_per_key, ..Seed::usable(usable) }
+        let usable = self.lasting(total.min(10_000));
+        Seed { spent: total - usable.usable, ..usable }
     }
 
     /// The sizes of what grows: the smallest and the largest of them where a look is enough.
@@ -250,7 +255,7 @@ impl Measure<'_> {
             }
             // Its requests take longer than a run with more.
             let first = self.store == Store::MongoDb && keys <= 10_000;
-            sides.extend(self.sized(keys, first, |kind| self.setup(kind, self.usable(keys))).await?);
+            sides.extend(self.sized(keys, first, |kind| self.setup(kind, self.lasting(keys))).await?);
         }
         Ok(sides)
     }
@@ -258,7 +263,7 @@ impl Measure<'_> {
     async fn by_callers(&self) -> Result<Vec<Side>, Failure> {
         let mut sides = Vec::new();
         for callers in self.sizes(&[1, 4, 16, 64, 256]) {
-            let setup = |kind| Setup { callers: callers as usize, ..self.setup(kind, self.usable(10_000)) };
+            let setup = |kind| Setup { callers: callers as usize, ..self.setup(kind, self.lasting(10_000)) };
             sides.extend(self.sized(callers, self.store == Store::MongoDb, setup).await?);
         }
         Ok(sides)
@@ -267,7 +272,7 @@ impl Measure<'_> {
     async fn by_instances(&self) -> Result<Vec<Side>, Failure> {
         let mut sides = Vec::new();
         for instances in self.sizes(&[1, 2, 3]) {
-            let setup = |_| self.setup(Kind::Keylend(instances as usize), self.usable(20_000));
+            let setup = |_| self.setup(Kind::Keylend(instances as usize), self.lasting(20_000));
             sides.extend(self.sized(instances, false, setup).await?);
         }
         Ok(sides)
