@@ -167,7 +167,7 @@ impl Shape {
             Count::Fraction(count) => count,
             Count::Whole(_) | Count::Odd(_) => return None,
         };
-        let larger = has_credits && self.count.whole().is_some_and(|count| count < formula);
+        let larger = has_credits && self.count != Count::Absent && own < formula;
         let with_since = |count: u64| count.saturating_add_signed(since).min(MAX_USAGE_COUNT);
         Some(State::Pending { keeping: with_since(own), formula: larger.then(|| with_since(formula)) })
     }

@@ -59,12 +59,12 @@ fn is_odd() -> Document {
 }
 
 /// The number at a path; -1 where there is none. NaN is below 0 for the server.
-fn number(path: &str) -> Document {
+pub fn number(path: &str) -> Document {
     doc! {"$cond": [{"$in": [{"$type": path}, ["int", "long", "double"]]}, path, -1]}
 }
 
 /// Whether there is a number from 0 to 2^53 at a path.
-fn is_count(path: &str) -> Document {
+pub fn is_count(path: &str) -> Document {
     doc! {"$and": [{"$gte": [number(path), 0]}, {"$lte": [number(path), MAX_USAGE_COUNT as i64]}]}
 }
 

@@ -5,11 +5,12 @@ use keylend::store::mongodb::credits::is_whole_from;
 use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
-use super::guard::{has, is_migrated, is_pending, is_valid};
+use super::guard::{has, is_count, is_migrated, is_pending, is_valid, number};
 
-/// Whether a pending document has a whole count, and credits by which more uses are gone.
+/// Whether a pending document has a count, and credits by which more uses are gone than it makes, rounded up.
 pub(super) fn disagrees() -> Document {
-    doc! {"$and": [has("credits_left"), is_whole(), {"$lt": ["$usage_count", credits::used()]}]}
+    let count = "$usage_count";
+    doc! {"$and": [has("credits_left"), is_count(count), {"$lt": [{"$ceil": number(count)}, credits::used()]}]}
 }
 
 /// Whether a document was migrated with the smaller count, and was not set back since.

@@ -181,6 +181,16 @@ async fn counts_that_disagree_are_kept_and_listed_until_the_larger_is_taken(t: &
     let again = t.json(0, &["--take-larger"]);
     assert_eq!((&again["raised"], &again["disagree"], count().await), (&json!(0), &json!(0), 7));
     t.json(0, &["--verify"]);
+    // So are fractions, whether the larger is taken later or at once.
+    let fraction = |secret| doc! {"api_key": secret, "usage_count": 0.7, "credits_left": 20};
+    t.keys.insert_one(fraction("sk-later")).await.unwrap();
+    let summary = t.json(0, &[]);
+    assert_eq!(summary["disagreeing_keys"][0]["reasons"], json!(["usage_count is 1, by the credits it would be 5"]));
+    t.keys.insert_one(fraction("sk-at-once")).await.unwrap();
+    let summary = t.json(0, &["--take-larger"]);
+    assert_eq!((&summary["migrated"], &summary["raised"], &summary["disagree"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(t.keys.count_documents(doc! {"usage_count": 5}).await.unwrap(), 2);
+    assert_eq!(t.json(0, &["--verify"])["right"], 3);
 }
 
 async fn keys_are_listed_masked_the_first_twenty_by_default(t: &Migration) {
