@@ -2,7 +2,8 @@
 
 use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
-use keylend::store::mongodb::credits::{are_countable, has_since, is_whole_from};
+pub use keylend::store::mongodb::credits::is_migrated;
+use keylend::store::mongodb::credits::{are_countable, has_since};
 use keylend::store::mongodb::expression::{is_missing, is_secret};
 
 /// Whether the field is there, null or not.
@@ -31,15 +32,6 @@ pub fn is_valid() -> Document {
         {"$or": [is_missing("usage_count"), is_count("$usage_count")]},
         {"$not": [is_odd()]},
         is_secret(),
-    ]}
-}
-
-/// Whether `legacy` is what a migration leaves.
-pub fn is_migrated() -> Document {
-    doc! {"$and": [
-        {"$eq": [{"$type": "$legacy"}, "object"]},
-        {"$eq": [{"$type": "$legacy.base"}, "object"]},
-        is_whole_from("$legacy.base.usage_count", 0),
     ]}
 }
 

@@ -259,6 +259,15 @@ async fn counts_are_reset_as_by_keylend(t: &Migration) {
     t.json(0, &[]);
     let stored = t.keys.find_one(doc! {"api_key": "sk-1"}).await.unwrap().unwrap();
     assert_eq!(stored.get_i64("usage_count").unwrap(), 0, "{stored}");
+    // Nor by taking the larger, whatever was counted since.
+    let below = |secret, count| doc! {"api_key": secret, "usage_count": count, "credits_left": 20};
+    t.keys.insert_many([below("sk-none", 0), below("sk-one", 1)]).await.unwrap();
+    assert_eq!(t.json(0, &[])["disagree"], 2);
+    t.json(0, &["--reset-usage", "--yes"]);
+    t.keys.update_one(doc! {"api_key": "sk-one"}, doc! {"$inc": {"usage_count": 1}}).await.unwrap();
+    let summary = t.json(0, &["--take-larger"]);
+    assert_eq!((&summary["raised"], &summary["disagree"]), (&json!(0), &json!(0)), "{summary}");
+    t.json(0, &["--verify"]);
 }
 
 async fn another_pool_can_be_migrated(t: &Migration) {
