@@ -122,12 +122,12 @@ impl Shape {
         if !reasons.is_empty() {
             return State::Invalid(reasons);
         }
-        match (self.pending(), &self.legacy) {
-            (Some(pending), _) => pending,
-            (None, Legacy::Migrated(Migrated { base, formula: Some(formula), .. }))
-                if formula > base && self.count.whole().is_some_and(|count| count.cast_signed() >= *base) =>
+        match (self.pending(), &self.legacy, self.count) {
+            (Some(pending), ..) => pending,
+            (None, Legacy::Migrated(Migrated { base, formula: Some(formula), .. }), Count::Whole(count))
+                if formula > base && count.cast_signed() >= *base =>
             {
-                State::Disagrees { by: formula.abs_diff(*base) }
+                State::Disagrees { by: formula.abs_diff(*base).min(MAX_USAGE_COUNT - count) }
             }
             _ => State::Done,
         }

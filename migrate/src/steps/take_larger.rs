@@ -1,6 +1,7 @@
 //! Where count and credits disagree, the larger is taken.
 
 use bson::{Document, doc};
+use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::store::mongodb::credits::is_whole_from;
 use keylend::store::mongodb::expression::is_whole;
 
@@ -30,7 +31,7 @@ pub(super) fn is_due() -> Document {
 pub(super) fn fields() -> Document {
     let more = doc! {"$subtract": ["$legacy.formula", "$legacy.base.usage_count"]};
     doc! {
-        "usage_count": {"$toLong": {"$add": ["$usage_count", more]}},
+        "usage_count": {"$toLong": {"$min": [MAX_USAGE_COUNT as i64, {"$add": ["$usage_count", more]}]}},
         "legacy.base.usage_count": {"$toLong": "$legacy.formula"},
         "legacy.formula": "$$REMOVE",
     }

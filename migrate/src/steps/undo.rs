@@ -45,6 +45,8 @@ fn left(goes_on: Document) -> Document {
         {"$toLong": {"$ceil": {"$cond": [is_number(), "$usage_count", "$legacy.base.usage_count"]}}},
         "$legacy.base.usage_count",
     ]};
+    // It stays one that is understood, whatever others wrote in the count.
+    let since = doc! {"$max": [-(MAX_USAGE_COUNT as i64), since]};
     let was_used = doc! {"$and": [
         {"$eq": [{"$type": "$last_used"}, "date"]},
         {"$ne": ["$last_used", "$legacy.base.last_used"]},

@@ -32,6 +32,7 @@ on_mongodb! {
     keys_are_listed_masked_the_first_twenty_by_default,
     a_lost_count_and_a_wrong_base_are_found_by_verifying,
     undoing_asks_or_needs_yes,
+    counts_near_the_largest_make_no_key_invalid,
     counts_are_reset_as_by_keylend,
     another_pool_can_be_migrated,
     what_keylend_added_is_left_alone,
@@ -245,6 +246,23 @@ async fn undoing_asks_or_needs_yes(t: &Migration) {
     assert_eq!(t.json(0, &["--undo", "--yes"])["undone"], 1);
     let again = t.json(0, &["--undo", "--yes"]);
     assert_eq!((&again["undone"], &again["not_migrated"]), (&json!(0), &json!(1)));
+}
+
+async fn counts_near_the_largest_make_no_key_invalid(t: &Migration) {
+    let most = 9_007_199_254_740_992_i64;
+    let owing = |secret| doc! {"api_key": secret, "credits_left": 25 - most, "is_active": true};
+    let mut below = owing("sk-below");
+    below.insert("usage_count", 1);
+    t.keys.insert_many([owing("sk-none"), below]).await.unwrap();
+    t.json(0, &[]);
+    t.keys.update_one(doc! {"api_key": "sk-below"}, doc! {"$inc": {"usage_count": 5}}).await.unwrap();
+    assert_eq!(t.json(0, &["--take-larger"])["raised"], 1);
+    t.json(0, &["--verify"]);
+    // A count below 0 is somebody else's, and goes when it is undone.
+    t.keys.update_one(doc! {"api_key": "sk-none"}, doc! {"$set": {"usage_count": -5}}).await.unwrap();
+    assert_eq!(t.json(0, &["--undo", "--yes"])["undone"], 2);
+    assert_eq!(t.json(0, &[])["invalid"], 0);
+    t.json(0, &["--verify"]);
 }
 
 async fn counts_are_reset_as_by_keylend(t: &Migration) {
