@@ -94,7 +94,8 @@ pub async fn change(keys: &Keys, ids: &[Bson], change: &Change) -> Result<u64, S
     .await
 }
 
-async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+/// The answer, if it comes in time.
+pub(crate) async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = || StoreError::Unresolved(format!("no answer within {} s", LIMIT.as_secs()).into());
     tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(|_| Err(late()))
 }

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keylend::store::StoreError;
 use keylend::store::mongodb::error;
 
-use crate::pages::Keys;
+use crate::pages::{Keys, within};
 
 /// How far it is, at which rate, and how long it will take.
 const TEMPLATE: &str = "{bar:40} {human_pos}/{human_len} keys, {per_sec}, {eta} left";
@@ -16,7 +16,8 @@ pub(crate) async fn bar(keys: &Keys, json: bool) -> Result<ProgressBar, StoreErr
     if json || !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }
-    let bar = ProgressBar::new(keys.estimated_document_count().await.map_err(error::of_read)?);
+    let number = within(async { keys.estimated_document_count().await.map_err(error::of_read) }).await?;
+    let bar = ProgressBar::new(number);
     bar.set_draw_target(ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(TEMPLATE);
     Ok(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))

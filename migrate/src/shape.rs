@@ -122,12 +122,12 @@ impl Shape {
         if !reasons.is_empty() {
             return State::Invalid(reasons);
         }
-        match (self.pending(), &self.legacy) {
-            (Some(pending), _) => pending,
-            (None, Legacy::Migrated(Migrated { base, formula: Some(formula), .. }))
-                if formula > base && self.count.whole().is_some_and(|count| count.cast_signed() >= *base) =>
+        match (self.pending(), &self.legacy, self.count) {
+            (Some(pending), ..) => pending,
+            (None, Legacy::Migrated(Migrated { base, formula: Some(formula), .. }), Count::Whole(count))
+                if formula > base && count.cast_signed() >= *base =>
             {
-                State::Disagrees { by: formula.abs_diff(*base) }
+                State::Disagrees { by: formula.abs_diff(*base).min(MAX_USAGE_COUNT - count) }
             }
             _ => State::Done,
         }
@@ -167,7 +167,7 @@ impl Shape {
             Count::Fraction(count) => count,
             Count::Whole(_) | Count::Odd(_) => return None,
         };
-        let larger = has_credits && self.count.whole().is_some_and(|count| count < formula);
+        let larger = has_credits && self.count != Count::Absent && own < formula;
         let with_since = |count: u64| count.saturating_add_signed(since).min(MAX_USAGE_COUNT);
         Some(State::Pending { keeping: with_since(own), formula: larger.then(|| with_since(formula)) })
     }

@@ -51,9 +51,8 @@ fn wrong(migrated: &Migrated) -> Option<String> {
     let base = u64::try_from(migrated.base).ok();
     let (expected, or) = match migrated.before {
         Count::Absent => (formula, None),
-        Count::Fraction(count) => (count, None),
         // The larger of the two, where that was asked for.
-        Count::Whole(count) => (count, Some(formula).filter(|formula| *formula > count)),
+        Count::Whole(count) | Count::Fraction(count) => (count, Some(formula).filter(|formula| *formula > count)),
         Count::Odd(what) => return Some(format!("legacy.usage_count is {what}")),
     };
     if base != Some(expected) && (or.is_none() || base != or) {

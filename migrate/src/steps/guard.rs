@@ -2,7 +2,8 @@
 
 use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
-use keylend::store::mongodb::credits::{are_countable, has_since, is_whole_from};
+pub use keylend::store::mongodb::credits::is_migrated;
+use keylend::store::mongodb::credits::{are_countable, has_since};
 use keylend::store::mongodb::expression::{is_missing, is_secret};
 
 /// Whether the field is there, null or not.
@@ -34,15 +35,6 @@ pub fn is_valid() -> Document {
     ]}
 }
 
-/// Whether `legacy` is what a migration leaves.
-pub fn is_migrated() -> Document {
-    doc! {"$and": [
-        {"$eq": [{"$type": "$legacy"}, "object"]},
-        {"$eq": [{"$type": "$legacy.base"}, "object"]},
-        is_whole_from("$legacy.base.usage_count", 0),
-    ]}
-}
-
 /// Whether `legacy` is what an undone migration leaves of counts in between.
 pub fn is_undone() -> Document {
     has_since()
@@ -59,12 +51,12 @@ fn is_odd() -> Document {
 }
 
 /// The number at a path; -1 where there is none. NaN is below 0 for the server.
-fn number(path: &str) -> Document {
+pub fn number(path: &str) -> Document {
     doc! {"$cond": [{"$in": [{"$type": path}, ["int", "long", "double"]]}, path, -1]}
 }
 
 /// Whether there is a number from 0 to 2^53 at a path.
-fn is_count(path: &str) -> Document {
+pub fn is_count(path: &str) -> Document {
     doc! {"$and": [{"$gte": [number(path), 0]}, {"$lte": [number(path), MAX_USAGE_COUNT as i64]}]}
 }
 

@@ -1,15 +1,17 @@
 //! Where count and credits disagree, the larger is taken.
 
 use bson::{Document, doc};
+use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::store::mongodb::credits::is_whole_from;
 use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
-use super::guard::{has, is_migrated, is_pending, is_valid};
+use super::guard::{has, is_count, is_migrated, is_pending, is_valid, number};
 
-/// Whether a pending document has a whole count, and credits by which more uses are gone.
+/// Whether a pending document has a count, and credits by which more uses are gone than it makes, rounded up.
 pub(super) fn disagrees() -> Document {
-    doc! {"$and": [has("credits_left"), is_whole(), {"$lt": ["$usage_count", credits::used()]}]}
+    let count = "$usage_count";
+    doc! {"$and": [has("credits_left"), is_count(count), {"$lt": [{"$ceil": number(count)}, credits::used()]}]}
 }
 
 /// Whether a document was migrated with the smaller count, and was not set back since.
@@ -29,7 +31,7 @@ pub(super) fn is_due() -> Document {
 pub(super) fn fields() -> Document {
     let more = doc! {"$subtract": ["$legacy.formula", "$legacy.base.usage_count"]};
     doc! {
-        "usage_count": {"$toLong": {"$add": ["$usage_count", more]}},
+        "usage_count": {"$toLong": {"$min": [MAX_USAGE_COUNT as i64, {"$add": ["$usage_count", more]}]}},
         "legacy.base.usage_count": {"$toLong": "$legacy.formula"},
         "legacy.formula": "$$REMOVE",
     }

@@ -12,9 +12,11 @@ pub(super) fn fields() -> Document {
     // A document with a whole count could be lent before, and goes on: what is counted stays in its count.
     let goes_on = is_whole(before);
     let added = doc! {"$subtract": [base, before]};
+    // A count below what the run made was reset since, or written by another program: nothing that was added is in it.
+    let holds_added = doc! {"$and": [is_number(), {"$gte": ["$usage_count", base]}, {"$ne": [base, before]}]};
     let without_added = doc! {"$switch": {
         "branches": [
-            {"case": {"$or": [{"$not": [is_number()]}, {"$eq": [base, before]}]}, "then": "$usage_count"},
+            {"case": {"$not": [holds_added]}, "then": "$usage_count"},
             // With the type that it had.
             {"case": {"$eq": ["$usage_count", base]}, "then": before},
         ],
@@ -43,6 +45,8 @@ fn left(goes_on: Document) -> Document {
         {"$toLong": {"$ceil": {"$cond": [is_number(), "$usage_count", "$legacy.base.usage_count"]}}},
         "$legacy.base.usage_count",
     ]};
+    // It stays one that is understood, whatever others wrote in the count.
+    let since = doc! {"$max": [-(MAX_USAGE_COUNT as i64), since]};
     let was_used = doc! {"$and": [
         {"$eq": [{"$type": "$last_used"}, "date"]},
         {"$ne": ["$last_used", "$legacy.base.last_used"]},

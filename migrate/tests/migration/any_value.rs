@@ -73,6 +73,7 @@ impl Planting {
         self.what_was_changed_is_right().await;
         self.undoing_gives_it_back().await;
         self.larger_counts_are_taken().await;
+        self.counts_are_reset().await;
     }
 
     fn code(&self, summary_of_invalid: u64) -> i32 {
@@ -187,6 +188,16 @@ impl Planting {
         }
         let left = self.shapes().await;
         assert!(left.values().all(|key| matches!(key.state(), State::Done | State::Invalid(_))), "{:?}", self.fields);
+    }
+
+    /// keylend knows no key without an ObjectId.
+    async fn counts_are_reset(&self) {
+        if self.fields == ["_id"] {
+            return;
+        }
+        let all = self.shapes().await.len();
+        assert_eq!(self.migration.json(0, &["--reset-usage", "--yes"])["reset"], all, "{:?}", self.fields);
+        assert_eq!(self.migration.keys.count_documents(doc! {"usage_count": 0}).await.unwrap(), all as u64);
     }
 }
 

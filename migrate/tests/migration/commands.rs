@@ -32,6 +32,7 @@ on_mongodb! {
     keys_are_listed_masked_the_first_twenty_by_default,
     a_lost_count_and_a_wrong_base_are_found_by_verifying,
     undoing_asks_or_needs_yes,
+    counts_near_the_largest_make_no_key_invalid,
     counts_are_reset_as_by_keylend,
     another_pool_can_be_migrated,
     what_keylend_added_is_left_alone,
@@ -181,6 +182,16 @@ async fn counts_that_disagree_are_kept_and_listed_until_the_larger_is_taken(t: &
     let again = t.json(0, &["--take-larger"]);
     assert_eq!((&again["raised"], &again["disagree"], count().await), (&json!(0), &json!(0), 7));
     t.json(0, &["--verify"]);
+    // So are fractions, whether the larger is taken later or at once.
+    let fraction = |secret| doc! {"api_key": secret, "usage_count": 0.7, "credits_left": 20};
+    t.keys.insert_one(fraction("sk-later")).await.unwrap();
+    let summary = t.json(0, &[]);
+    assert_eq!(summary["disagreeing_keys"][0]["reasons"], json!(["usage_count is 1, by the credits it would be 5"]));
+    t.keys.insert_one(fraction("sk-at-once")).await.unwrap();
+    let summary = t.json(0, &["--take-larger"]);
+    assert_eq!((&summary["migrated"], &summary["raised"], &summary["disagree"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(t.keys.count_documents(doc! {"usage_count": 5}).await.unwrap(), 2);
+    assert_eq!(t.json(0, &["--verify"])["right"], 3);
 }
 
 async fn keys_are_listed_masked_the_first_twenty_by_default(t: &Migration) {
@@ -237,6 +248,23 @@ async fn undoing_asks_or_needs_yes(t: &Migration) {
     assert_eq!((&again["undone"], &again["not_migrated"]), (&json!(0), &json!(1)));
 }
 
+async fn counts_near_the_largest_make_no_key_invalid(t: &Migration) {
+    let most = 9_007_199_254_740_992_i64;
+    let owing = |secret| doc! {"api_key": secret, "credits_left": 25 - most, "is_active": true};
+    let mut below = owing("sk-below");
+    below.insert("usage_count", 1);
+    t.keys.insert_many([owing("sk-none"), below]).await.unwrap();
+    t.json(0, &[]);
+    t.keys.update_one(doc! {"api_key": "sk-below"}, doc! {"$inc": {"usage_count": 5}}).await.unwrap();
+    assert_eq!(t.json(0, &["--take-larger"])["raised"], 1);
+    t.json(0, &["--verify"]);
+    // A count below 0 is somebody else's, and goes when it is undone.
+    t.keys.update_one(doc! {"api_key": "sk-none"}, doc! {"$set": {"usage_count": -5}}).await.unwrap();
+    assert_eq!(t.json(0, &["--undo", "--yes"])["undone"], 2);
+    assert_eq!(t.json(0, &[])["invalid"], 0);
+    t.json(0, &["--verify"]);
+}
+
 async fn counts_are_reset_as_by_keylend(t: &Migration) {
     assert_eq!(t.json(1, &["--reset-usage", "--yes"]), json!({"reset": 0}));
     t.keys.insert_many([old("sk-1", 20), old("sk-2", 3)]).await.unwrap();
@@ -249,6 +277,15 @@ async fn counts_are_reset_as_by_keylend(t: &Migration) {
     t.json(0, &[]);
     let stored = t.keys.find_one(doc! {"api_key": "sk-1"}).await.unwrap().unwrap();
     assert_eq!(stored.get_i64("usage_count").unwrap(), 0, "{stored}");
+    // Nor by taking the larger, whatever was counted since.
+    let below = |secret, count| doc! {"api_key": secret, "usage_count": count, "credits_left": 20};
+    t.keys.insert_many([below("sk-none", 0), below("sk-one", 1)]).await.unwrap();
+    assert_eq!(t.json(0, &[])["disagree"], 2);
+    t.json(0, &["--reset-usage", "--yes"]);
+    t.keys.update_one(doc! {"api_key": "sk-one"}, doc! {"$inc": {"usage_count": 1}}).await.unwrap();
+    let summary = t.json(0, &["--take-larger"]);
+    assert_eq!((&summary["raised"], &summary["disagree"]), (&json!(0), &json!(0)), "{summary}");
+    t.json(0, &["--verify"]);
 }
 
 async fn another_pool_can_be_migrated(t: &Migration) {

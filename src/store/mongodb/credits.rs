@@ -45,9 +45,21 @@ pub(super) fn legacy_once_started() -> Document {
     doc! {"$cond": [{"$and": [is_missing("usage_count"), has_since()]}, "$legacy.legacy", "$legacy"]}
 }
 
-/// What stays in `legacy` when the count is set anew.
+/// What stays in `legacy` when the count is set anew: nothing by which it would be raised to what the credits said.
 pub(super) fn legacy_once_set() -> Document {
-    doc! {"$cond": [has_since(), "$legacy.legacy", "$legacy"]}
+    let fields = doc! {"$objectToArray": {"$cond": [is_migrated(), "$legacy", {}]}};
+    let others = doc! {"$filter": {"input": fields, "as": "field", "cond": {"$ne": ["$$field.k", "formula"]}}};
+    let kept = doc! {"$cond": [is_migrated(), {"$arrayToObject": others}, "$legacy"]};
+    doc! {"$cond": [has_since(), "$legacy.legacy", kept]}
+}
+
+/// Whether `legacy` is what a migration leaves.
+pub fn is_migrated() -> Document {
+    doc! {"$and": [
+        {"$eq": [{"$type": "$legacy"}, "object"]},
+        {"$eq": [{"$type": "$legacy.base"}, "object"]},
+        is_whole_from("$legacy.base.usage_count", 0),
+    ]}
 }
 
 /// Whether the document's migration was undone, and it was counted on in between.
