@@ -210,11 +210,12 @@ fn legacy(field: Option<&Bson>) -> Legacy {
 /// See [`Migrated::is_dated`].
 fn is_dated(legacy: &Document, base: &Bson) -> bool {
     let made = base.as_document().and_then(|base| base.get("last_used"));
-    match (legacy.get("last_used"), document::instant(made)) {
-        (None | Some(Bson::Null), made) => made >= document::instant(legacy.get("last_checked")) && made.is_some(),
-        (Some(own @ Bson::DateTime(_)), made) => made >= document::instant(Some(own)),
+    let date = document::instant(made);
+    match legacy.get("last_used") {
+        None | Some(Bson::Null) => date.is_some() && date >= document::instant(legacy.get("last_checked")),
+        Some(own @ Bson::DateTime(_)) => date >= document::instant(Some(own)),
         // No date, kept as it is.
-        (Some(_), _) => made.is_some(),
+        Some(_) => made.is_some(),
     }
 }
 
