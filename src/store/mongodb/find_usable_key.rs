@@ -1,11 +1,14 @@
 //! find_usable_key: pick and stamp, reserve nothing.
 
-use bson::doc;
+use bson::{Document, doc};
 
 use super::expression::NOW;
 use super::{FoundKey, MongoStore, document, error, filter, look_up};
 use crate::domain::{Key, Policy};
 use crate::store::{Seen, StoreError};
+
+/// How often the first key is read again that others spent just then.
+const TRIES: u32 = 4;
 
 pub(super) async fn find_usable_key(
     store: &MongoStore,
@@ -29,17 +32,27 @@ pub(super) async fn peek_usable_key(
     uses_per_key: u32,
 ) -> Result<Option<Seen<Key>>, StoreError> {
     // Alone it needs no look at the cool keys first: they are the first of the order anyway.
-    let first = if store.merges().await? {
-        filter::usable(uses_per_key, false)
-    } else {
-        match store.first(pool, uses_per_key, &doc! {}, 1, 1).await?.first() {
-            Some(first) => doc! {"_id": first.id},
-            None => return Ok(None),
+    let usable = filter::usable(uses_per_key, false);
+    if store.merges().await? {
+        return peek(store, pool, usable).await;
+    }
+    for _ in 0..TRIES {
+        let Some(first) = store.first(pool, uses_per_key, &doc! {}, 1, 1).await?.pop() else { return Ok(None) };
+        let mut still_usable = usable.clone();
+        still_usable.insert("_id", first.id);
+        let seen = peek(store, pool, still_usable).await?;
+        if seen.is_some() {
+            return Ok(seen);
         }
-    };
+    }
+    peek(store, pool, usable).await
+}
+
+/// The first of these, as it is.
+async fn peek(store: &MongoStore, pool: &Policy, usable: Document) -> Result<Option<Seen<Key>>, StoreError> {
     let first = store
         .keys(pool)
-        .find_one(first)
+        .find_one(usable)
         .sort(filter::order(pool.picks))
         .projection(document::projection())
         .max_time(store.time_limit)
