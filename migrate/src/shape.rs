@@ -40,6 +40,15 @@ pub struct Migrated {
     pub is_dated: bool,
 }
 
+impl Migrated {
+    /// By how much the formula is larger than what was kept, where the document, whose count is `count`, was not set back
+    /// since; within 2^53.
+    fn noted(&self, count: u64) -> Option<u64> {
+        let formula = self.formula.filter(|formula| *formula > self.base)?;
+        (count.cast_signed() >= self.base).then(|| formula.abs_diff(self.base).min(MAX_USAGE_COUNT - count))
+    }
+}
+
 /// What a document is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -122,14 +131,13 @@ impl Shape {
         if !reasons.is_empty() {
             return State::Invalid(reasons);
         }
-        match (self.pending(), &self.legacy, self.count) {
-            (Some(pending), ..) => pending,
-            (None, Legacy::Migrated(Migrated { base, formula: Some(formula), .. }), Count::Whole(count))
-                if formula > base && count.cast_signed() >= *base =>
-            {
-                State::Disagrees { by: formula.abs_diff(*base).min(MAX_USAGE_COUNT - count) }
-            }
-            _ => State::Done,
+        let noted = || match (&self.legacy, self.count) {
+            (Legacy::Migrated(migrated), Count::Whole(count)) => migrated.noted(count),
+            _ => None,
+        };
+        match self.pending() {
+            Some(pending) => pending,
+            None => noted().map_or(State::Done, |by| State::Disagrees { by }),
         }
     }
 
@@ -167,9 +175,13 @@ impl Shape {
             Count::Fraction(count) => count,
             Count::Whole(_) | Count::Odd(_) => return None,
         };
-        let larger = has_credits && self.count != Count::Absent && own < formula;
+        let formula = match &self.legacy {
+            // What an earlier run noted stays so much larger.
+            Legacy::Migrated(migrated) if !has_credits => migrated.noted(own).map(|more| own + more),
+            _ => Some(formula).filter(|formula| has_credits && self.count != Count::Absent && own < *formula),
+        };
         let with_since = |count: u64| count.saturating_add_signed(since).min(MAX_USAGE_COUNT);
-        Some(State::Pending { keeping: with_since(own), formula: larger.then(|| with_since(formula)) })
+        Some(State::Pending { keeping: with_since(own), formula: formula.map(with_since) })
     }
 }
 

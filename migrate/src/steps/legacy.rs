@@ -4,28 +4,43 @@ use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::store::mongodb::expression::is_whole;
 
-use super::credits;
 use super::guard::{has, is_migrated, is_undone};
+use super::{credits, take_larger};
+
+/// Whether what an earlier run kept of the count stays: no credits were written since, and the count was only counted on.
+pub(super) fn stays() -> Document {
+    doc! {"$and": [
+        is_migrated(),
+        {"$not": [has("credits_left")]},
+        is_whole(),
+        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
+    ]}
+}
 
 /// The sub-document. `base` and `last_used` are what the same step makes of the document, without what was counted since;
-/// `disagrees` says where the formula's count is noted beside a smaller one that is kept.
-pub(super) fn kept(base: Document, last_used: Document, disagrees: Option<Document>) -> Document {
+/// `formula` is the count by the credits, beside a smaller one that is kept.
+pub(super) fn kept(base: Document, last_used: Document) -> Document {
     let put_away = doc! {"$cond": [is_migrated(), "$legacy.last_checked", "$$REMOVE"]};
-    let mut kept = doc! {
+    let noted = doc! {"$and": [stays(), take_larger::is_noted()]};
+    let formula = doc! {"$switch": {
+        "branches": [
+            {"case": noted, "then": "$legacy.formula"},
+            {"case": take_larger::disagrees(), "then": credits::used()},
+        ],
+        "default": "$$REMOVE",
+    }};
+    let kept = doc! {
         "credits_left": credits::of_document(),
         "last_checked": {"$cond": [has("last_checked"), "$last_checked", put_away]},
-        "usage_count": "$usage_count",
+        "usage_count": {"$cond": [stays(), "$legacy.usage_count", "$usage_count"]},
         "last_used": "$last_used",
         "base": {"usage_count": base, "last_used": last_used},
+        "formula": formula,
+        // Until the count has taken it up.
+        "since": {"$cond": [is_undone(), "$legacy.since", "$$REMOVE"]},
+        // What somebody else had put there.
+        "legacy": {"$cond": [{"$or": [is_migrated(), is_undone()]}, "$legacy.legacy", "$legacy"]},
     };
-    if let Some(disagrees) = disagrees {
-        kept.insert("formula", doc! {"$cond": [disagrees, credits::used(), "$$REMOVE"]});
-    }
-    // Until the count has taken it up.
-    kept.insert("since", doc! {"$cond": [is_undone(), "$legacy.since", "$$REMOVE"]});
-    // What somebody else had put there.
-    let ours = doc! {"$or": [is_migrated(), is_undone()]};
-    kept.insert("legacy", doc! {"$cond": [ours, "$legacy.legacy", "$legacy"]});
     // A value of its own: a plain document would be set into what is there.
     doc! {"$mergeObjects": [kept]}
 }
@@ -35,7 +50,7 @@ pub(super) fn kept(base: Document, last_used: Document, disagrees: Option<Docume
 pub(super) fn count() -> Document {
     let is_kept = doc! {"$and": [
         is_whole(),
-        {"$eq": ["$usage_count", "$legacy.base.usage_count"]},
+        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
         {"$not": [has("legacy.since")]},
     ]};
     let since = doc! {"$cond": [has("legacy.since"), "$legacy.since.usage_count", 0_i64]};

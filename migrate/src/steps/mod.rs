@@ -65,17 +65,16 @@ impl Change {
 
 /// What a run does to a document that is pending.
 pub fn migrate(take_larger: bool) -> Change {
-    let larger = doc! {"$and": [take_larger, take_larger::disagrees()]};
     // What stands for the document, before anything that was counted while it was undone.
     let base = doc! {"$switch": {
         "branches": [
-            {"case": {"$or": [is_missing("usage_count"), larger]}, "then": credits::used()},
+            {"case": is_missing("usage_count"), "then": credits::used()},
+            {"case": legacy::stays(), "then": {"$toLong": "$legacy.base.usage_count"}},
             {"case": is_whole(), "then": {"$toLong": "$usage_count"}},
         ],
         "default": fractional_usage_count::rounded(),
     }};
-    let noted = (!take_larger).then(take_larger::disagrees);
-    let put_away = doc! {"legacy": legacy::kept(base, last_used::last_used(), noted)};
+    let put_away = doc! {"legacy": legacy::kept(base, last_used::last_used())};
     let rewritten = doc! {
         "usage_count": legacy::count(),
         "last_used": "$legacy.base.last_used",
@@ -83,7 +82,11 @@ pub fn migrate(take_larger: bool) -> Change {
         "last_checked": "$$REMOVE",
         "legacy.since": "$$REMOVE",
     };
-    Change { guard: guard::is_pending(), update: vec![doc! {"$set": put_away}, doc! {"$set": rewritten}] }
+    let mut update = vec![doc! {"$set": put_away}, doc! {"$set": rewritten}];
+    if take_larger {
+        update.push(doc! {"$set": take_larger::fields()});
+    }
+    Change { guard: guard::is_pending(), update }
 }
 
 /// What `--take-larger` does to a document that was migrated without it.
