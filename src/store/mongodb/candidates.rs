@@ -18,7 +18,7 @@ use super::{MongoStore, error, expression, filter};
 use crate::domain::{Picks, Policy};
 use crate::store::StoreError;
 
-/// How many are read at once for a crowd.
+/// How many are read at once for a crowd, at most.
 pub(super) const WINDOW: usize = 512;
 
 /// How long they are good for.
@@ -47,11 +47,29 @@ struct Window {
     ids: VecDeque<ObjectId>,
     read_at: Instant,
     contested_at: Option<Instant>,
+    /// How many of what was read last were wanted so far.
+    served: usize,
     /// What was read last ended among hot ones: there is no use in reading many.
     is_short: bool,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self { ids: VecDeque::new(), read_at: Instant::now(), contested_at: None, served: WINDOW, is_short: false }
+    }
+}
+
 impl Window {
+    /// How many to read, for so many that are wanted. What is read and not wanted before its age costs all the same: it
+    /// is twice of what the last ones served, and all where they did not last.
+    fn limit(&self, wanted: usize) -> usize {
+        let likely = match self.read_at.elapsed() < AGE || self.is_contested() {
+            true => WINDOW,
+            false => 2 * self.served,
+        };
+        if self.is_short { 2 * wanted } else { likely.max(2 * wanted) }.min(WINDOW)
+    }
+
     fn is_contested(&self) -> bool {
         self.contested_at.is_some_and(|at| at.elapsed() < CONTESTED)
     }
@@ -61,16 +79,17 @@ impl Candidates {
     fn change<T>(&self, pool: &Policy, uses_per_key: u32, change: impl FnOnce(&mut Window) -> T) -> T {
         // Nothing can be half-changed by a panic: ids are whole whatever happens.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = all.entry((pool.collection.clone(), uses_per_key));
-        let empty = || Window { ids: VecDeque::new(), read_at: Instant::now(), contested_at: None, is_short: false };
-        change(window.or_insert_with(empty))
+        change(all.entry((pool.collection.clone(), uses_per_key)).or_default())
     }
 
     /// So many that were read a moment ago; None where there are not as many.
     fn left(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> Option<Vec<Candidate>> {
         self.change(pool, uses_per_key, |window| {
             let is_enough = window.read_at.elapsed() < AGE && window.ids.len() >= wanted;
-            is_enough.then(|| window.ids.drain(..wanted).map(|id| Candidate { id, hot: false }).collect())
+            is_enough.then(|| {
+                window.served += wanted;
+                window.ids.drain(..wanted).map(|id| Candidate { id, hot: false }).collect()
+            })
         })
     }
 
@@ -81,7 +100,7 @@ impl Candidates {
 
     /// How many to read, for so many that are wanted.
     fn limit(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> usize {
-        self.change(pool, uses_per_key, |window| if window.is_short { (2 * wanted).min(WINDOW) } else { WINDOW })
+        self.change(pool, uses_per_key, |window| window.limit(wanted))
     }
 
     /// What was read is not so any more.
@@ -101,6 +120,7 @@ impl Candidates {
             let rest = cool.split_off(wanted.min(cool.len()));
             window.ids = rest.into_iter().map(|candidate| candidate.id).collect();
             window.read_at = Instant::now();
+            window.served = wanted;
             window.is_short = !hot.is_empty();
         });
         hot.truncate(wanted - cool.len());
@@ -230,6 +250,12 @@ mod tests {
         assert_eq!(candidates.left(&policy, 4, 3), None);
         assert_eq!(candidates.left(&policy, 4, 2), Some(read[2..4].to_vec()));
     }
+
+    fn age(candidates: &Candidates, policy: &Policy) {
+        let then = Instant::now().checked_sub(AGE).expect("the clock runs for longer than that");
+        candidates.change(policy, 4, |window| window.read_at = then);
+    }
+
     #[test]
     fn what_was_read_is_good_for_its_age_only() {
         let policy = Policy::new("some".parse().expect("a name"), Picks::LeastRecentlyUsed, 4);
@@ -237,13 +263,28 @@ mod tests {
         let read: Vec<_> = (0..4).map(|_| Candidate { id: ObjectId::new(), hot: false }).collect();
         candidates.keep(&policy, 4, read.clone(), 0);
         assert_eq!(candidates.left(&policy, 4, 2), Some(read[..2].to_vec()));
-        let aged = |window: &mut Window| {
-            Instant::now().checked_sub(AGE).is_some_and(|then| {
-                window.read_at = then;
-                true
-            })
-        };
-        assert!(candidates.change(&policy, 4, aged));
+        age(&candidates, &policy);
         assert_eq!(candidates.left(&policy, 4, 2), None);
+    }
+
+    #[test]
+    fn as_many_are_read_as_were_wanted_of_the_last_ones() {
+        let policy = Policy::new("some".parse().expect("a name"), Picks::LeastRecentlyUsed, 4);
+        let candidates = Candidates::default();
+        let read: Vec<_> = (0..WINDOW).map(|_| Candidate { id: ObjectId::new(), hot: false }).collect();
+        assert_eq!(candidates.limit(&policy, 4, 3), WINDOW);
+        candidates.keep(&policy, 4, read.clone(), 3);
+        assert!(candidates.left(&policy, 4, 7).is_some());
+        age(&candidates, &policy);
+        assert_eq!(candidates.limit(&policy, 4, 3), 20);
+        assert_eq!(candidates.limit(&policy, 4, 64), 128);
+        // They did not last.
+        candidates.keep(&policy, 4, read[..20].to_vec(), 3);
+        assert_eq!(candidates.left(&policy, 4, 18), None);
+        assert_eq!(candidates.limit(&policy, 4, 18), WINDOW);
+        // Others take from them.
+        age(&candidates, &policy);
+        candidates.contested(&policy, 4);
+        assert_eq!(candidates.limit(&policy, 4, 3), WINDOW);
     }
 }
