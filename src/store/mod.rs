@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod mongodb;
+mod planted;
 mod recorded;
 mod removed;
 pub mod sqlite;

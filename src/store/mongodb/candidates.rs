@@ -17,6 +17,7 @@ use rand::seq::SliceRandom;
 use super::{MongoStore, error, expression, filter};
 use crate::domain::{Picks, Policy};
 use crate::store::StoreError;
+use crate::store::planted::{self, Bug};
 
 /// How many are read at once for a crowd, at most.
 pub(super) const WINDOW: usize = 512;
@@ -85,7 +86,8 @@ impl Candidates {
     /// So many that were read a moment ago; None where there are not as many.
     fn left(&self, pool: &Policy, uses_per_key: u32, wanted: usize) -> Option<Vec<Candidate>> {
         self.change(pool, uses_per_key, |window| {
-            let is_enough = window.read_at.elapsed() < AGE && window.ids.len() >= wanted;
+            let is_young = window.read_at.elapsed() < AGE || planted::has(Bug::OldCandidates);
+            let is_enough = is_young && window.ids.len() >= wanted;
             is_enough.then(|| {
                 window.served += wanted;
                 window.ids.drain(..wanted).map(|id| Candidate { id, hot: false }).collect()

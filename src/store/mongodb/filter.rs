@@ -4,6 +4,7 @@ use bson::{Bson, Document, bson, doc, oid::ObjectId};
 
 use super::expression::{self, NOW};
 use crate::domain::{KeyId, KeyRef, LeaseId, Picks, Policy};
+use crate::store::planted::{self, Bug};
 
 /// MongoDB merges the ranges of an `$in` in order up to this many values; above, the order is sorted in memory.
 const MERGED_RANGES: u32 = 200;
@@ -13,11 +14,15 @@ const MERGED_RANGES: u32 = 200;
 /// The counts are listed one by one, so that the index gives each count's keys in order and spent keys are never
 /// walked. `cool`: only those that were not handed out just now.
 pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
+    let held = match planted::has(Bug::LapsedIsFree) {
+        true => doc! {"$size": expression::live(NOW)},
+        false => expression::open(),
+    };
     let mut rule: Vec<Bson> = vec![
         // An array that holds true would match the plain condition as well.
         bson!({"$eq": ["$is_active", true]}),
         bson!(expression::is_valid()),
-        bson!({"$lt": [{"$add": [expression::count(), expression::open()]}, i64::from(uses_per_key)]}),
+        bson!({"$lt": [{"$add": [expression::count(), held]}, i64::from(uses_per_key)]}),
         bson!({"$not": [expression::is_resting(NOW)]}),
     ];
     if cool {

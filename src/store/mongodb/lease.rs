@@ -9,6 +9,7 @@ use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document,
 use crate::domain::Policy;
 use crate::domain::timestamp::millis;
 use crate::store::StoreError;
+use crate::store::planted::{self, Bug};
 
 /// How often a request that meets its own twins looks again, and the longest pause before it does. The caller's time
 /// limit bounds it as well.
@@ -100,7 +101,10 @@ pub(super) async fn same_request(
     request: &LeaseRequest,
 ) -> Result<Option<LeasedKey>, StoreError> {
     let idem = request.idem.as_str();
-    let repeat = settle::change_entry("idem", idem, doc! {"repeated": true});
+    let mut repeat = settle::change_entry("idem", idem, doc! {"repeated": true});
+    if planted::has(Bug::LostOnRetry) {
+        repeat.push(doc! {"$set": {"usage_count": {"$max": [0_i64, {"$subtract": ["$usage_count", 1_i64]}]}}});
+    }
     let filter = filter::live_entry("idem", idem);
     let fields = projection("idem", idem);
     let same = store.change(pool, filter, repeat, None, fields).await.map_err(error::of_write)?;

@@ -10,6 +10,7 @@ use super::{MongoStore, document, error, expression, filter, settle};
 use crate::domain::report::Effect;
 use crate::domain::state::state;
 use crate::domain::{KeyId, LeaseId, Picks, Policy, Report};
+use crate::store::planted::{self, Bug};
 use crate::store::{Settled, StoreError};
 
 pub(super) async fn report(
@@ -19,7 +20,9 @@ pub(super) async fn report(
     report: Report,
 ) -> Result<Option<Settled>, StoreError> {
     let mut set = effect(report.effect(pool));
-    set.insert("leases", settle::without(lease.entry));
+    if !planted::has(Bug::SettledTwice) {
+        set.insert("leases", settle::without(lease.entry));
+    }
     let update = vec![doc! {"$set": set}];
     let settled = store
         .change(pool, filter::open_lease(lease), update, None, document::projection())
@@ -127,7 +130,9 @@ fn end(step: ObjectId, names: &[String], remembered: usize) -> Vec<Document> {
     let left = doc! {"$filter": {
         "input": expression::leases(), "as": "lease", "cond": {"$not": [{"$in": ["$$lease.id", ours]}]},
     }};
-    set.insert("leases", left);
+    if !planted::has(Bug::SettledTwice) {
+        set.insert("leases", left);
+    }
     vec![
         // $mergeObjects makes it a value of its own, whatever there is in its place.
         doc! {"$set": {"mark": {"$mergeObjects": [{"b": step, "s": now_and_before}]}}},

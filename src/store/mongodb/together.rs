@@ -15,6 +15,7 @@ use super::expression::{self, NOW};
 use super::lease::leased_key;
 use super::{MongoStore, document, error, filter, lease};
 use crate::domain::{EntryId, Picks, Policy};
+use crate::store::planted::{self, Bug};
 use crate::store::{FoundKey, LeaseRequest, LeasedKey, StoreError};
 
 /// How often a step looks that gets nothing at all: what was read a moment ago may be taken, what was read just now
@@ -166,6 +167,9 @@ fn still_usable(uses_per_key: u32, candidates: &[Candidate]) -> Document {
     let hot: Vec<ObjectId> =
         candidates.iter().filter(|candidate| candidate.hot).map(|candidate| candidate.id).collect();
     let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
+    if planted::has(Bug::GuardDropped) {
+        return doc! {"_id": {"$in": ids}};
+    }
     let mut rule = filter::usable(uses_per_key, hot.is_empty());
     rule.insert("_id", doc! {"$in": ids});
     if !hot.is_empty() && hot.len() < candidates.len() {

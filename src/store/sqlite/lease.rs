@@ -7,6 +7,7 @@ use rusqlite::OptionalExtension;
 use super::pick::{pick, pick_some, stamp};
 use super::{EntryId, FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, Step, row, settle};
 use crate::domain::{KeyId, LeaseId, Picks, Policy, Timestamp};
+use crate::store::planted::{self, Bug};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
     // Without an Idempotency-Key there is no earlier request to look for.
@@ -74,6 +75,10 @@ pub(super) fn find_same(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) 
         return Ok(None);
     };
     step.tx.prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?.execute([same.entry.to_string()])?;
+    if planted::has(Bug::LostOnRetry) {
+        let lose = format!("UPDATE \"{}\" SET usage_count = max(0, usage_count - 1) WHERE id = ?1", pool.collection);
+        step.tx.execute(&lose, [same.id.to_string()])?;
+    }
     Ok(Some(same))
 }
 

@@ -4,14 +4,21 @@ use rusqlite::named_params;
 
 use super::{FoundKey, Step, row};
 use crate::domain::{KeyId, Picks, Policy};
+use crate::store::planted::{self, Bug};
 
 /// What a usable key is, of the row `k`; the rule of `domain::state`. The switch and the count come first, as the
 /// index has them; `:count` goes through the counts below the limit.
 fn usable(pool: &Policy) -> String {
+    let held = match () {
+        () if planted::has(Bug::GuardDropped) => "0".to_owned(),
+        () if planted::has(Bug::LapsedIsFree) => {
+            format!("(SELECT count(*) {} AND expires_at > :now)", row::leases(pool))
+        }
+        () => format!("(SELECT count(*) {})", row::leases(pool)),
+    };
     format!(
         "k.is_active = 1 AND k.usage_count = :count AND (k.resting_until IS NULL OR k.resting_until <= :now)
-         AND k.usage_count + (SELECT count(*) {}) < :uses_per_key",
-        row::leases(pool)
+         AND k.usage_count + {held} < :uses_per_key"
     )
 }
 

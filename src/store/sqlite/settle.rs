@@ -2,12 +2,14 @@
 
 use super::{EntryId, LeaseRequest, Step};
 use crate::domain::{Lapsed, LeaseId, Policy};
+use crate::store::planted::{self, Bug};
 
 /// Removes the entry of a lease that has not lapsed. False = it is gone.
 pub(super) fn end(step: &Step<'_>, pool: &Policy, lease: &LeaseId) -> rusqlite::Result<bool> {
+    let act = if planted::has(Bug::SettledTwice) { "UPDATE leases SET by = by" } else { "DELETE FROM leases" };
     let ended = step
         .tx
-        .prepare_cached("DELETE FROM leases WHERE collection = ?1 AND key = ?2 AND entry = ?3 AND expires_at > ?4")?
+        .prepare_cached(&format!("{act} WHERE collection = ?1 AND key = ?2 AND entry = ?3 AND expires_at > ?4"))?
         .execute((&pool.collection, lease.key.to_string(), lease.entry.to_string(), step.now.as_millis()))?;
     Ok(ended > 0)
 }

@@ -10,6 +10,25 @@ use crate::history::{Asked, Event, Got, Millis, Outcome, Pool};
 /// What clocks and rounding may differ by.
 const SLACK: Millis = 50;
 
+/// For how long what was read ahead for a crowd is good.
+const READ_AHEAD: Millis = 100;
+
+/// How long after it was asked a request may still be carried out that was not answered.
+const LATE: Millis = 5_000;
+
+/// Of the keys that were never handed out those are looked at that were added so recently: what was not answered before
+/// cannot have touched them.
+const RECENT: Millis = 3_000;
+
+/// What a run may promise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// How many keys the store reads ahead for a crowd, at most: so far the order of last use is kept.
+    pub(crate) ahead: usize,
+    /// Whether the store's clock never jumped: else nothing is known of when leases and rests end.
+    pub(crate) has_true_clock: bool,
+}
+
 /// A key as it is after the run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
@@ -46,22 +65,22 @@ struct Ends<'a> {
     is_unsure: bool,
 }
 
-/// Judges the history of one pool, whose keys are `finals` now. `closed_at`: from here on nothing was asked, and every
-/// lease has lapsed.
-pub(crate) fn check(pool: Pool, events: &[Event], finals: &BTreeMap<String, Final>) -> Summary {
+/// Judges the history of one pool, whose keys are `finals` now that every lease has lapsed.
+pub(crate) fn check(pool: Pool, terms: Terms, events: &[Event], finals: &BTreeMap<String, Final>) -> Summary {
     let events: Vec<&Event> = events.iter().filter(|event| event.pool == pool).collect();
-    let mut judge = Judge { pool, violations: Vec::new() };
-    let outs = hand_outs(&events);
+    let mut judge = Judge { pool, terms, violations: Vec::new() };
+    let outs = hand_outs(&events, terms);
     let ends = ends(&events);
     judge.no_lease_twice(&outs);
-    judge.leases_end_once(&outs, &ends);
+    judge.leases_end_once(&outs, &ends, &removed(&events));
     judge.the_same_request_gets_the_same_lease(&outs, &ends);
-    judge.limits_hold(&outs, &ends);
+    judge.limits_hold(&events, &outs, &ends);
     judge.counts_grow(&events, &outs, &ends);
     judge.counts_are_true(&events, &outs, &ends, finals);
     judge.what_is_off_stays_off(&events, &outs);
-    if pool == Pool::Ordered {
-        judge.order_is_kept(&events, &outs);
+    match pool {
+        Pool::Ordered => judge.order_is_kept(&events, &outs),
+        Pool::Counting | Pool::Refunding => judge.fresh_ones_go_first(&events),
     }
     Summary {
         operations: events.len(),
@@ -72,12 +91,14 @@ pub(crate) fn check(pool: Pool, events: &[Event], finals: &BTreeMap<String, Fina
     }
 }
 
-fn hand_outs<'a>(events: &[&'a Event]) -> Vec<HandOut<'a>> {
+fn hand_outs<'a>(events: &[&'a Event], terms: Terms) -> Vec<HandOut<'a>> {
     let mut seen = HashSet::new();
     let handed_out = events.iter().filter(|event| matches!(event.asked, Asked::Lease { .. } | Asked::Take));
     let out = handed_out.filter_map(|event| match &event.got {
         Got::Key { key, lease, expires_at, .. } => {
-            Some(HandOut { event, key, lease: lease.as_deref(), expires_at: *expires_at })
+            // It may have lapsed at any time, where the clock jumped.
+            let expires_at = if terms.has_true_clock || lease.is_none() { *expires_at } else { 0 };
+            Some(HandOut { event, key, lease: lease.as_deref(), expires_at })
         }
         _ => None,
     });
@@ -93,6 +114,24 @@ fn idem(event: &Event) -> Option<&str> {
         Asked::Lease { idem } => idem.as_deref(),
         _ => None,
     }
+}
+
+/// Keys that were added with uses counted, and these.
+fn imported<'a>(events: &[&'a Event]) -> HashMap<&'a str, u64> {
+    let all = events.iter().filter_map(|event| match &event.asked {
+        Asked::Import { keys } => Some(keys),
+        _ => None,
+    });
+    all.flatten().map(|(key, count)| (key.as_str(), *count)).collect()
+}
+
+/// Keys that may have been taken out of the pool.
+fn removed<'a>(events: &[&'a Event]) -> HashSet<&'a str> {
+    let removed = events.iter().filter_map(|event| match &event.asked {
+        Asked::Remove { key } => Some(key.as_str()),
+        _ => None,
+    });
+    removed.collect()
 }
 
 fn ends<'a>(events: &[&'a Event]) -> HashMap<&'a str, Ends<'a>> {
@@ -130,6 +169,7 @@ impl HandOut<'_> {
 
 struct Judge {
     pool: Pool,
+    terms: Terms,
     violations: Vec<String>,
 }
 
@@ -153,8 +193,8 @@ impl Judge {
     }
 
     /// One report of a lease is taken; none after it has lapsed; and while it is open, the first one is.
-    fn leases_end_once(&mut self, outs: &[HandOut<'_>], ends: &HashMap<&str, Ends<'_>>) {
-        for out in outs {
+    fn leases_end_once(&mut self, outs: &[HandOut<'_>], ends: &HashMap<&str, Ends<'_>>, removed: &HashSet<&str>) {
+        for out in outs.iter().filter(|out| !removed.contains(out.key)) {
             let Some(lease) = out.lease else { continue };
             let Some(ends) = ends.get(lease) else { continue };
             let taken = ends.reports.iter().filter(|(event, _)| matches!(event.got, Got::Done)).count();
@@ -170,7 +210,7 @@ impl Judge {
                 };
                 let others_before = ends.reports.iter().any(|(other, _)| may_have_ended_it(other));
                 match event.got {
-                    Got::Done if event.asked_at > until + SLACK && !ends.is_unsure => {
+                    Got::Done if self.terms.has_true_clock && event.asked_at > until + SLACK && !ends.is_unsure => {
                         self.found(format!("lease {lease} took a report {} ms after its end", event.asked_at - until));
                     }
                     // Somebody has it, and has not ended it.
@@ -208,22 +248,24 @@ impl Judge {
     }
 
     /// What a key has surely given, with one hand-out more, is never above its limit.
-    fn limits_hold(&mut self, outs: &[HandOut<'_>], ends: &HashMap<&str, Ends<'_>>) {
+    fn limits_hold(&mut self, events: &[&Event], outs: &[HandOut<'_>], ends: &HashMap<&str, Ends<'_>>) {
+        let imported = imported(events);
         let mut by_key: HashMap<&str, Vec<&HandOut<'_>>> = HashMap::new();
         for out in outs {
             by_key.entry(out.key).or_default().push(out);
         }
         for (key, outs) in by_key {
+            let limit = self.pool.uses() - imported.get(key).copied().unwrap_or(0);
             let kept =
                 outs.iter().filter(|out| !out.may_be_released(ends, self.pool, Millis::MAX - SLACK)).count() as u64;
-            if kept > self.pool.uses() {
+            if kept > limit {
                 self.found(format!("{key} gave {kept} uses that were never given back"));
             }
             for out in &outs {
                 let before = outs.iter().filter(|other| other.event.got_at < out.event.asked_at);
                 let sure =
                     before.filter(|other| !other.may_be_released(ends, self.pool, out.event.got_at)).count() as u64;
-                if sure >= self.pool.uses() {
+                if sure >= limit {
                     self.found(format!("{key} was handed out again after {sure} uses"));
                 }
             }
@@ -311,12 +353,25 @@ impl Judge {
                 _ => {}
             }
         }
+        let imported = imported(events);
+        let set: HashSet<&str> = events
+            .iter()
+            .filter_map(|event| match &event.asked {
+                Asked::Spend { key } => Some(key.as_str()),
+                _ => None,
+            })
+            .collect();
         let mut beyond = 0;
         for (key, last) in finals {
-            let (least, most) = bounds.get(key.as_str()).copied().unwrap_or_default();
             if last.open > 0 {
                 self.found(format!("{key} has {} leases open long after all have lapsed", last.open));
             }
+            if set.contains(key.as_str()) {
+                continue;
+            }
+            let before = imported.get(key.as_str()).copied().unwrap_or(0);
+            let (least, most) = bounds.get(key.as_str()).copied().unwrap_or_default();
+            let (least, most) = (least + before, most + before);
             if last.usage_count < least {
                 self.found(format!("{key} has {} uses counted, of {least} at least", last.usage_count));
             }
@@ -336,6 +391,10 @@ impl Judge {
         let mut off: HashMap<&str, Vec<Off>> = HashMap::new();
         // Between which instants a key may have been brought back.
         let mut on: HashMap<&str, Vec<(Millis, Millis)>> = HashMap::new();
+        // The same of keys whose rest was ended.
+        let mut rested: HashMap<&str, Vec<(Millis, Millis)>> = HashMap::new();
+        // Since when a key is spent or removed.
+        let mut gone: HashMap<&str, Vec<Millis>> = HashMap::new();
         for event in events {
             let (asked_at, got_at) = (event.asked_at, event.got_at);
             match (&event.asked, &event.got) {
@@ -346,6 +405,13 @@ impl Judge {
                     on.entry(key).or_default().push((asked_at, Millis::MAX))
                 }
                 (Asked::Switch { key, on: true }, _) => on.entry(key).or_default().push((asked_at, got_at)),
+                (Asked::EndRest { key }, got) => {
+                    let by = if matches!(got, Got::Lost) { Millis::MAX } else { got_at };
+                    rested.entry(key).or_default().push((asked_at, by));
+                }
+                (Asked::Spend { key } | Asked::Remove { key }, Got::Done) => {
+                    gone.entry(key).or_default().push(got_at);
+                }
                 (Asked::Switch { key, on: false }, Got::Done) => {
                     off.entry(key).or_default().push(Off { asked_at, from: got_at, until: Millis::MAX });
                 }
@@ -353,8 +419,10 @@ impl Judge {
                     let Some(key) = key_of.get(lease.as_str()) else { continue };
                     let until = match outcome {
                         Outcome::Exhausted | Outcome::Rejected => Millis::MAX,
-                        Outcome::RateLimited { seconds } => asked_at + 1000 * Millis::from(*seconds) - SLACK,
-                        Outcome::Used | Outcome::Unused => continue,
+                        Outcome::RateLimited { seconds } if self.terms.has_true_clock => {
+                            asked_at + 1000 * Millis::from(*seconds) - SLACK
+                        }
+                        Outcome::RateLimited { .. } | Outcome::Used | Outcome::Unused => continue,
                     };
                     off.entry(key).or_default().push(Off { asked_at, from: got_at, until });
                 }
@@ -366,13 +434,72 @@ impl Judge {
                 continue;
             }
             let Got::Key { key, .. } = &event.got else { continue };
-            let back = on.get(key.as_str()).map(Vec::as_slice).unwrap_or_default();
+            if gone.get(key.as_str()).into_iter().flatten().any(|since| *since < event.asked_at) {
+                self.found(format!("{key} was handed out after an operator had spent or removed it"));
+            }
             for off in off.get(key.as_str()).into_iter().flatten() {
-                let may_be_on = || back.iter().any(|(asked, got)| *got >= off.asked_at && *asked <= event.got_at);
+                // What ends a rest ends no other reason.
+                let back = if off.until == Millis::MAX { &on } else { &rested };
+                let mut back = back.get(key.as_str()).into_iter().flatten();
+                let mut may_be_on = || back.any(|(asked, got)| *got >= off.asked_at && *asked <= event.got_at);
                 if off.from < event.asked_at && event.got_at < off.until && !may_be_on() {
                     let ago = event.asked_at - off.from;
                     self.found(format!("{key} was handed out {ago} ms after it went out of use"));
                 }
+            }
+        }
+    }
+
+    /// A key that was handed out before goes after those that never were, but for as many as a crowd reads ahead.
+    fn fresh_ones_go_first(&mut self, events: &[&Event]) {
+        let mut added: BTreeMap<&str, Millis> = BTreeMap::new();
+        let mut touched_at: HashMap<&str, Millis> = HashMap::new();
+        let mut out: HashMap<&str, Millis> = HashMap::new();
+        let mut lost: Vec<Millis> = Vec::new();
+        for event in events {
+            let mut touch = |key| {
+                let first = touched_at.entry(key).or_insert(Millis::MAX);
+                *first = event.asked_at.min(*first);
+            };
+            match (&event.asked, &event.got) {
+                (Asked::Add { keys }, Got::Done) => keys.iter().for_each(|key| _ = added.insert(key, event.got_at)),
+                (Asked::Lease { .. } | Asked::Find, Got::Key { key, .. }) => {
+                    touch(key);
+                    let first = out.entry(key).or_insert(Millis::MAX);
+                    *first = event.got_at.min(*first);
+                }
+                (Asked::Lease { .. } | Asked::Find, Got::Lost) => lost.push(event.asked_at),
+                (
+                    Asked::Increment { key } | Asked::Switch { key, .. } | Asked::Spend { key } | Asked::Remove { key },
+                    _,
+                ) => touch(key),
+                _ => {}
+            }
+        }
+        // Handed out before anybody was told that it was added, as may be.
+        let touch = |(key, at): (&&str, &Millis)| touched_at.get(key).map(|touch| *touch.max(at));
+        let mut touches: Vec<Millis> = added.iter().filter_map(touch).collect();
+        let mut additions: Vec<Millis> = added.values().copied().collect();
+        [&mut touches, &mut additions, &mut lost].into_iter().for_each(|times| times.sort_unstable());
+        for event in events {
+            let (Asked::Lease { idem: None } | Asked::Find, Got::Key { key, .. }) = (&event.asked, &event.got) else {
+                continue;
+            };
+            let read_at = event.asked_at - READ_AHEAD - SLACK;
+            if out.get(key.as_str()).is_none_or(|before| *before >= read_at) {
+                continue;
+            }
+            let between = |times: &[Millis], from: Millis, to: Millis| {
+                times.partition_point(|at| *at <= to).saturating_sub(times.partition_point(|at| *at < from))
+            };
+            let from = read_at - RECENT;
+            let there = between(&additions, from, read_at);
+            let touched = between(&touches, from, event.got_at);
+            // Each of these may have got one that nobody knows of.
+            let unknown = between(&lost, from - LATE, event.got_at);
+            let fresh = there.saturating_sub(touched + unknown);
+            if fresh > self.terms.ahead {
+                self.found(format!("{key} was handed out again while {fresh} keys had never been"));
             }
         }
     }

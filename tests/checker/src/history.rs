@@ -106,6 +106,35 @@ pub(crate) enum Asked {
     Add {
         keys: Vec<String>,
     },
+    /// Keys with uses that are counted already.
+    Import {
+        keys: Vec<(String, u64)>,
+    },
+    /// An operator set the count of a key to its limit.
+    Spend {
+        key: String,
+    },
+    /// An operator ended the rest of a key.
+    EndRest {
+        key: String,
+    },
+    /// An operator took a key out of its pool for good.
+    Remove {
+        key: String,
+    },
+    /// An operator wrote a note to a key.
+    Note,
+}
+
+impl Asked {
+    /// How many keys were to be added.
+    pub(crate) fn keys(&self) -> u64 {
+        match self {
+            Self::Add { keys } => keys.len() as u64,
+            Self::Import { keys } => keys.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// What was answered.

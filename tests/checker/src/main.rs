@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "it shares files with the tests")]
 
 mod check;
+mod disk;
 mod faults;
 mod history;
 mod instance;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::check::{Final, Summary, check};
+use self::check::{Final, Summary, Terms, check};
 use self::faults::{Breakable, Injected};
 use self::history::{Clock, Event, Pool};
 use self::instance::{Instance, Setup};
@@ -45,7 +46,14 @@ const MONGODB_OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../mongodb/own")
 /// for, and 2 for the sweep, with as much again for an instance that has just been mended.
 const LAPSED: Duration = Duration::from_secs(9);
 
+/// How much later the stats may still tell of an open lease: ten times the time limit of a store, in which they were
+/// computed, and as much again.
+const OPEN_STILL: Duration = Duration::from_secs(40);
+
 const INSTANCES: usize = 3;
+
+/// How many keys are read ahead for a crowd on MongoDB, at most.
+const WINDOW: usize = 512;
 
 /// Tries to break keylend's promises.
 #[derive(Parser)]
@@ -75,6 +83,12 @@ struct Arguments {
     /// Break nothing
     #[arg(long)]
     no_faults: bool,
+    /// Fill the disk of the run, one of its own of this size, such as 256m, now and then
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<String>,
+    /// Let the clocks of the instances jump, by this library of libfaketime
+    #[arg(long, value_name = "PATH")]
+    faketime: Option<PathBuf>,
     /// The bug that the program is to have, where it was built with planted ones
     #[arg(long, value_name = "BUG")]
     planted: Option<String>,
@@ -100,6 +114,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    if let Some(size) = &arguments.disk
+        && let Some(code) = disk::on_its_own(size)
+    {
+        return code;
+    }
     match rounds(&arguments).await {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -163,7 +182,8 @@ impl Found {
 }
 
 async fn one_round(arguments: &Arguments, seed: u64) -> Result<Found, String> {
-    let folder = tempfile::tempdir().map_err(|error| format!("there is no room for a folder: {error}"))?;
+    let folder =
+        tempfile::tempdir_in(disk::folder()).map_err(|error| format!("there is no room for a folder: {error}"))?;
     let clock = Clock::new();
     let mut breakable = set_up(arguments, folder.path()).await?;
     let fronts: Vec<SocketAddr> = breakable.fronts.iter().map(|front| front.address).collect();
@@ -191,12 +211,20 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Result<Found, String> {
     }
     stopping.abort();
     let finals = finals(&shared, &breakable.instances).await?;
+    let is_embedded = arguments.store == StoreKind::Embedded;
+    let terms = Terms {
+        ahead: if is_embedded { 0 } else { WINDOW },
+        has_true_clock: !is_embedded || breakable.clocks.is_empty(),
+    };
     let mut violations = std::mem::take(&mut *shared.unexpected.lock().unwrap());
     let mut summaries = Vec::new();
     for pool in Pool::ALL {
-        let mut summary = check(pool, &history, &finals[pool.name()]);
+        let mut summary = check(pool, terms, &history, &finals[pool.name()]);
         violations.append(&mut summary.violations);
         summaries.push((pool, summary));
+    }
+    if !violations.is_empty() {
+        println!("checker: the logs of the instances stay in {}", folder.keep().display());
     }
     Ok(Found { asked: shared.asked.load(Ordering::Relaxed), summaries, injected, violations })
 }
@@ -214,8 +242,18 @@ async fn set_up(arguments: &Arguments, folder: &Path) -> Result<Breakable, Strin
         StoreKind::Mongodb => Some(OwnServer::start().await),
     };
     let (mut instances, mut fronts, mut backs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..INSTANCES {
+    let mut clocks = Vec::new();
+    for number in 0..INSTANCES {
         let mut settings = vec![("KEYLEND_STORE_TIMEOUT".to_owned(), "2s".to_owned())];
+        if let Some(faketime) = arguments.faketime.as_ref().filter(|_| !arguments.no_faults) {
+            let clock = folder.join(format!("clock-{number}"));
+            faults::set_clock(&clock, 0)?;
+            settings.push(("LD_PRELOAD".to_owned(), faketime.display().to_string()));
+            settings.push(("FAKETIME_TIMESTAMP_FILE".to_owned(), clock.display().to_string()));
+            settings.push(("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()));
+            settings.push(("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()));
+            clocks.push(clock);
+        }
         match &database {
             None => settings.push(("KEYLEND_DATA".to_owned(), "keylend.db".to_owned())),
             Some(database) => {
@@ -237,7 +275,8 @@ async fn set_up(arguments: &Arguments, folder: &Path) -> Result<Breakable, Strin
         instances.push(Instance::start(setup).await?);
         fronts.push(Proxy::to(address, Fault::None).await);
     }
-    Ok(Breakable { instances, fronts, backs, database })
+    let disk = arguments.disk.is_some().then(|| folder.to_owned());
+    Ok(Breakable { instances, fronts, backs, database, disk, clocks })
 }
 
 /// The keys of each pool by their secrets, when every lease has lapsed.
@@ -246,11 +285,16 @@ async fn finals(
     instances: &[Instance],
 ) -> Result<BTreeMap<&'static str, BTreeMap<String, Final>>, String> {
     sleep(LAPSED).await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + OPEN_STILL;
     let mut finals = BTreeMap::new();
     for pool in Pool::ALL {
         loop {
             match exported(shared, instances[0].address(), pool).await {
+                // Stats that took long are answered again for ten times as long.
+                Ok(keys) if keys.values().any(|key| key.open > 0) && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
                 Ok(keys) => _ = finals.insert(pool.name(), keys),
                 Err(why) if Instant::now() > deadline => return Err(why),
                 Err(_) => {

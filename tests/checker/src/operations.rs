@@ -17,6 +17,9 @@ use crate::history::{Asked, Clock, Event, Got, Millis, Outcome, Pool};
 /// How often a report that was not answered is sent.
 const REPORTS: u32 = 3;
 
+/// How many keys come at once now and then.
+const CROWD: usize = 1200;
+
 /// Leases that are held at once, at most; the oldest are forgotten.
 const HELD: usize = 400;
 
@@ -105,6 +108,16 @@ impl Client {
                 5..7 => self.switch(false).await,
                 7..9 => self.switch(true).await,
                 _ => self.edit(&file, &mut lines),
+            }
+            match self.dice.random_range(0..100) {
+                // So many that what is read ahead of a crowd is not all of them.
+                0..3 => self.add(Pool::Counting, CROWD).await,
+                3..12 => self.import().await,
+                12..20 => self.change(json!({"note": "seen"}), |_| Asked::Note).await,
+                20..30 => self.change(json!({"resting_until": null}), |key| Asked::EndRest { key }).await,
+                30..33 => self.spend().await,
+                33..36 => self.remove().await,
+                _ => {}
             }
             let pause = self.dice.random_range(20..150);
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -217,18 +230,61 @@ impl Client {
         self.shared.keys.lock().unwrap().extend(keys.into_iter().map(|key| (pool, key)));
     }
 
+    /// Keys as an export has them, with uses that are counted already.
+    async fn import(&mut self) {
+        let pool = if self.dice.random_bool(0.5) { Pool::Counting } else { Pool::Refunding };
+        let keys: Vec<(String, u64)> = (0..self.dice.random_range(1..20))
+            .map(|_| format!("sk-{}-{:08}", pool.name(), self.shared.number()))
+            .map(|key| (key, self.dice.random_range(0..=pool.uses())))
+            .collect();
+        let line = |(key, count): &(String, u64)| {
+            json!({"pool": pool.name(), "api_key": key, "usage_count": count, "is_active": true}).to_string()
+        };
+        let lines: Vec<String> = keys.iter().map(line).collect();
+        let front = self.front();
+        let request = self.request(Method::POST, front, &format!("/v1/pools/{}/keys", pool.name()));
+        let request = request.header("content-type", "application/x-ndjson").body(lines.join("\n"));
+        self.ask(pool, Asked::Import { keys: keys.clone() }, request).await;
+        self.shared.keys.lock().unwrap().extend(keys.into_iter().map(|(key, _)| (pool, key)));
+    }
+
     async fn switch(&mut self, on: bool) {
+        self.change(json!({"is_active": on}), |key| Asked::Switch { key, on }).await;
+    }
+
+    async fn spend(&mut self) {
+        let Some((pool, key)) = self.some_key().filter(|(pool, _)| *pool != Pool::Ordered) else { return };
+        let asked = Asked::Spend { key: key.clone() };
+        self.on_key(pool, &key, Method::PATCH, Some(json!({"usage_count": pool.uses()})), asked).await;
+    }
+
+    async fn remove(&mut self) {
+        let Some((pool, key)) = self.some_key().filter(|(pool, _)| *pool != Pool::Ordered) else { return };
+        self.on_key(pool, &key, Method::DELETE, None, Asked::Remove { key: key.clone() }).await;
+    }
+
+    /// Changes some key.
+    async fn change(&mut self, body: Value, asked: impl FnOnce(String) -> Asked) {
         let Some((pool, key)) = self.some_key() else { return };
+        // Of the ordered pool only few: its order is looked at on keys that nobody else changes.
         if pool == Pool::Ordered && !self.dice.random_bool(0.2) {
             return;
         }
+        self.on_key(pool, &key, Method::PATCH, Some(body), asked(key.clone())).await;
+    }
+
+    async fn on_key(&mut self, pool: Pool, key: &str, method: Method, body: Option<Value>, asked: Asked) {
         let front = self.front();
         let request = self.request(Method::POST, front, &format!("/v1/pools/{}/look_up", pool.name()));
         let Ok(found) = request.json(&json!({"api_key": key})).send().await else { return };
         let Ok(found) = found.json::<Value>().await else { return };
         let Some(id) = found["id"].as_str() else { return };
-        let request = self.request(Method::PATCH, front, &format!("/v1/pools/{}/keys/{id}", pool.name()));
-        self.ask(pool, Asked::Switch { key, on }, request.json(&json!({"is_active": on}))).await;
+        let request = self.request(method, front, &format!("/v1/pools/{}/keys/{id}", pool.name()));
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        self.ask(pool, asked, request).await;
     }
 
     /// Appends a line to the key file, or takes one out.
@@ -321,12 +377,17 @@ impl Client {
                 usage_count: body["usage_count"].as_u64(),
                 expires_at: Millis::MAX,
             },
-            (_, 200 | 201, _) => Got::Done,
+            (Asked::Add { .. } | Asked::Import { .. }, 200, _) if body["added"].as_u64() != Some(asked.keys()) => {
+                let what = format!("of {} new keys not all were added: {body}", asked.keys());
+                self.shared.unexpected.lock().unwrap().push(what);
+                Got::Lost
+            }
+            (_, 200 | 201 | 204, _) => Got::Done,
             (Asked::Report { .. } | Asked::Renew { .. }, 410, _) => Got::Gone,
             (_, 503, Some("no_usable_key" | "overloaded")) => Got::Refused,
             (_, 503 | 504, _) => Got::Lost,
-            // Its key was not added, as far as anybody was told.
-            (Asked::Increment { .. }, 404, Some("unknown_key")) => Got::Refused,
+            // Its key was not added, as far as anybody was told, or was removed meanwhile.
+            (_, 404, Some("unknown_key")) => Got::Refused,
             (_, status, _) => {
                 let what = format!("{asked:?} was answered {status} {body}");
                 self.shared.unexpected.lock().unwrap().push(what);
