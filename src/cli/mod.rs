@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each command ends with. What `keylend-migrate` needs as well is public.
 
+mod backup;
 mod check;
 mod completions;
 pub mod confirm;
@@ -89,6 +90,9 @@ enum Command {
     /// Show what each pool holds
     #[command(after_help = stats::EXAMPLES)]
     Stats(stats::StatsArguments),
+    /// Copy the embedded store, beside a running server
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::BackupArguments),
     /// Make tokens for callers
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -155,6 +159,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
+            Command::Backup(arguments) => backup::run(&settings, &arguments).await,
             Command::Token(command) => token::run(&settings, command),
             Command::Check(arguments) => check::run(&settings, &arguments).await,
             Command::Completions(arguments) => completions::run(&arguments),

@@ -4,6 +4,7 @@
 //! machine can share the file and stay exact. Nothing is cached that another process could make wrong.
 
 mod add;
+mod backup;
 mod bring;
 mod busy;
 mod change;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Transaction;
 
+pub use self::backup::back_up;
 use self::schema::OpenError;
 use self::worker::Worker;
 use super::{

@@ -89,9 +89,12 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     Ok(connection)
 }
 
+/// What a file is.
 #[derive(PartialEq)]
-enum Found {
+pub(super) enum Found {
+    /// Empty.
     New,
+    /// An embedded store of this version.
     Ours,
 }
 
@@ -102,6 +105,8 @@ pub(super) enum OpenError {
     Thread(std::io::Error),
     Foreign,
     OtherVersion(i32),
+    Damaged,
+    Busy,
     Sqlite(rusqlite::Error),
 }
 
@@ -111,7 +116,8 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-fn recognise(connection: &Connection) -> Result<Found, OpenError> {
+/// What the file is, by its header.
+pub(super) fn recognise(connection: &Connection) -> Result<Found, OpenError> {
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (number("application_id")?, number("user_version")?) {
@@ -133,18 +139,28 @@ pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
         OpenError::Thread(error) => StoreError::Away(Box::new(error)),
         OpenError::Foreign => StoreError::Unusable(format!("{file} is another program's database: {advice}")),
         OpenError::OtherVersion(version) => StoreError::Unusable(format!(
-            "{file} was made by another version of keylend (version {version} of the tables): run that one, or {advice}"
+            "{file} was made by {} version of keylend (version {version} of the tables, this one knows {VERSION}); it was \
+             left as it is: run that one, or {advice}",
+            if version < VERSION { "an older" } else { "a newer" },
         )),
+        OpenError::Busy => StoreError::Away("other processes kept the file busy".into()),
+        OpenError::Damaged => damaged(&file.to_string()),
         OpenError::Sqlite(error) => match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unusable(format!(
-                "{file} is damaged or no SQLite file; it was left as it is: bring it back from a copy, or {advice}"
-            )),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(&file.to_string()),
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::Unusable(
                 format!("{file} cannot be opened for writing ({error}): see to its rights, or {advice}"),
             ),
             _ => StoreError::Away(Box::new(error)),
         },
     }
+}
+
+/// What is said of a file that SQLite cannot understand, or no longer.
+pub(super) fn damaged(file: &str) -> StoreError {
+    StoreError::Unusable(format!(
+        "{file} is damaged or no SQLite file; it was left as it is: stop keylend and bring it back from a copy (`keylend \
+         backup` makes some), or name another file with KEYLEND_DATA"
+    ))
 }
 
 /// Makes the table of one pool and the index that serves its order.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Step, busy};
+use super::{Step, busy, schema};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
@@ -298,6 +298,7 @@ fn refused(error: rusqlite::Error) -> StoreError {
             | ErrorCode::SystemIoFailure
             | ErrorCode::ReadOnly,
         ) => StoreError::Away(Box::new(error)),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => schema::damaged("the file of the embedded store"),
         _ => StoreError::Refused(Box::new(error)),
     }
 }

@@ -102,7 +102,7 @@ impl Client {
             let pool = Pool::ALL[self.dice.random_range(0..3)];
             match self.dice.random_range(0..10) {
                 0..5 => {
-                    let count = self.dice.random_range(1..=if pool == Pool::Ordered { 6 } else { 60 });
+                    let count = self.dice.random_range(1..=if pool == Pool::Ordered { 12 } else { 200 });
                     self.add(pool, count).await;
                 }
                 5..7 => self.switch(false).await,
@@ -111,15 +111,15 @@ impl Client {
             }
             match self.dice.random_range(0..100) {
                 // So many that what is read ahead of a crowd is not all of them.
-                0..3 => self.add(Pool::Counting, CROWD).await,
-                3..12 => self.import().await,
+                0..5 => self.add(Pool::Counting, CROWD).await,
+                5..12 => self.import().await,
                 12..20 => self.change(json!({"note": "seen"}), |_| Asked::Note).await,
                 20..30 => self.change(json!({"resting_until": null}), |key| Asked::EndRest { key }).await,
                 30..33 => self.spend().await,
                 33..36 => self.remove().await,
                 _ => {}
             }
-            let pause = self.dice.random_range(20..150);
+            let pause = self.dice.random_range(10..80);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         self.history
@@ -136,7 +136,7 @@ impl Client {
         if let Some(idem) = &idem {
             request = request.header("Idempotency-Key", idem);
         }
-        if self.dice.random_bool(0.1) {
+        if self.dice.random_bool(0.03) {
             request = request.header("Prefer", "wait=1");
         }
         self.ask(pool, Asked::Lease { idem }, request).await;
