@@ -1,7 +1,7 @@
 //! A keylend of the run: a process that is killed and started again, always at the same address.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,6 +32,14 @@ impl Instance {
         let mut instance = Self { setup, child };
         instance.until_ready().await?;
         Ok(instance)
+    }
+
+    /// One more beside it, which waits for the store as long as it takes.
+    pub(crate) async fn patient(&self) -> Result<Self, String> {
+        let mut setup = self.setup.clone();
+        setup.settings.push(("KEYLEND_STORE_TIMEOUT".to_owned(), "60s".to_owned()));
+        setup.address = free_address()?;
+        Self::start(setup).await
     }
 
     /// Where it serves.
@@ -69,6 +77,12 @@ impl Instance {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// An address that is free now.
+pub(crate) fn free_address() -> Result<SocketAddr, String> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    free.map_err(|error| format!("there is no free port: {error}"))
 }
 
 fn log(folder: &Path, address: SocketAddr) -> PathBuf {

@@ -17,7 +17,7 @@ mod own;
 mod proxy;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -210,7 +210,10 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Result<Found, String> {
         history.extend(events.map_err(|error| format!("a client failed: {error}"))?);
     }
     stopping.abort();
-    let finals = finals(&shared, &breakable.instances).await?;
+    let finals = match finals(&shared, &breakable.instances).await {
+        Ok(finals) => finals,
+        Err(why) => return Err(format!("{why}; the logs of the instances stay in {}", folder.keep().display())),
+    };
     let is_embedded = arguments.store == StoreKind::Embedded;
     let terms = Terms {
         ahead: if is_embedded { 0 } else { WINDOW },
@@ -269,7 +272,7 @@ async fn set_up(arguments: &Arguments, folder: &Path) -> Result<Breakable, Strin
             settings.push(("KEYLEND_PLANTED".to_owned(), bug.clone()));
         }
         // Free now: its instance comes back to it whenever it was killed.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(told)?;
+        let address = instance::free_address()?;
         let keylend = std::fs::canonicalize(&arguments.keylend).map_err(told)?;
         let setup = Setup { keylend, folder: folder.to_owned(), settings, address };
         instances.push(Instance::start(setup).await?);
@@ -285,11 +288,13 @@ async fn finals(
     instances: &[Instance],
 ) -> Result<BTreeMap<&'static str, BTreeMap<String, Final>>, String> {
     sleep(LAPSED).await;
+    // Stats of many keys take longer than a run's instances may wait.
+    let witness = instances[0].patient().await?;
     let deadline = Instant::now() + OPEN_STILL;
     let mut finals = BTreeMap::new();
     for pool in Pool::ALL {
         loop {
-            match exported(shared, instances[0].address(), pool).await {
+            match exported(shared, witness.address(), pool).await {
                 // Stats that took long are answered again for ten times as long.
                 Ok(keys) if keys.values().any(|key| key.open > 0) && Instant::now() < deadline => {
                     sleep(Duration::from_millis(200)).await;
@@ -315,7 +320,7 @@ async fn exported(shared: &Shared, address: SocketAddr, pool: Pool) -> Result<BT
     let stats = shared.client.get(format!("{base}/stats")).send().await.map_err(told)?;
     let stats: Value =
         serde_json::from_slice(&stats.bytes().await.map_err(told)?).map_err(|error| error.to_string())?;
-    let open = stats["uses"]["leased"].as_u64().ok_or("there are no stats")?;
+    let open = stats["uses"]["leased"].as_u64().ok_or_else(|| format!("there are no stats, but {stats}"))?;
     let export = shared.client.get(format!("{base}/export")).send().await.map_err(told)?;
     let export = export.text().await.map_err(told)?;
     let mut keys = BTreeMap::new();
