@@ -77,6 +77,9 @@ struct Arguments {
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 48)]
     clients: u64,
+    /// How many keys there are for so many clients
+    #[arg(long, value_enum, default_value_t = Keys::InTurn)]
+    keys: Keys,
     /// Let callers go to the store one by one
     #[arg(long)]
     one_by_one: bool,
@@ -98,6 +101,20 @@ struct Arguments {
 enum StoreKind {
     Embedded,
     Mongodb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Keys {
+    Plenty,
+    Scarce,
+    /// Plenty in one round, scarce in the next
+    InTurn,
+}
+
+impl Keys {
+    fn are_scarce(self, round: u64) -> bool {
+        self == Self::Scarce || self == Self::InTurn && round % 2 == 1
+    }
 }
 
 /// Waits for `what`, but not for ever.
@@ -136,12 +153,14 @@ async fn rounds(arguments: &Arguments) -> Result<usize, String> {
     for round in 0.. {
         let seed = first.wrapping_add(round);
         println!("checker: round {round}, seed {seed}");
-        let found = one_round(arguments, seed).await?;
+        let scarce = arguments.keys.are_scarce(round);
+        let found = one_round(arguments, seed, scarce).await?;
         asked += found.asked;
         violations += found.violations.len();
         found.tell();
         if violations > 0 {
-            println!("checker: --seed {seed} repeats this round");
+            let keys = if scarce { "scarce" } else { "plenty" };
+            println!("checker: --seed {seed} --keys {keys} repeats this round");
         }
         if asked >= arguments.operations || violations > 0 {
             println!("checker: {asked} requests in {} rounds, {violations} violations", round + 1);
@@ -181,7 +200,7 @@ impl Found {
     }
 }
 
-async fn one_round(arguments: &Arguments, seed: u64) -> Result<Found, String> {
+async fn one_round(arguments: &Arguments, seed: u64, scarce: bool) -> Result<Found, String> {
     let folder =
         tempfile::tempdir_in(disk::folder()).map_err(|error| format!("there is no room for a folder: {error}"))?;
     let clock = Clock::new();
@@ -190,7 +209,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Result<Found, String> {
     let shared = Shared::new(clock, fronts);
 
     let mut clients = JoinSet::new();
-    clients.spawn(Client::new(&shared, seed).operate(folder.path().join("plantid.txt")));
+    clients.spawn(Client::new(&shared, seed).operate(folder.path().join("plantid.txt"), scarce));
     for client in 1..=arguments.clients {
         clients.spawn(Client::new(&shared, seed ^ (client << 32)).use_keys());
     }

@@ -93,7 +93,10 @@ impl Client {
     }
 
     /// Adds keys, and switches some off and on, until the run is over.
-    pub(crate) async fn operate(mut self, file: std::path::PathBuf) -> Vec<Event> {
+    ///
+    /// Where keys are scarce, many want the last use of each; where there are plenty, much is read ahead.
+    pub(crate) async fn operate(mut self, file: std::path::PathBuf, scarce: bool) -> Vec<Event> {
+        let (most, pauses) = if scarce { (30, 20..150) } else { (200, 10..80) };
         let mut lines: Vec<String> = Vec::new();
         for pool in Pool::ALL {
             self.add(pool, 40).await;
@@ -102,7 +105,7 @@ impl Client {
             let pool = Pool::ALL[self.dice.random_range(0..3)];
             match self.dice.random_range(0..10) {
                 0..5 => {
-                    let count = self.dice.random_range(1..=if pool == Pool::Ordered { 12 } else { 200 });
+                    let count = self.dice.random_range(1..=if pool == Pool::Ordered { most.min(12) } else { most });
                     self.add(pool, count).await;
                 }
                 5..7 => self.switch(false).await,
@@ -111,7 +114,7 @@ impl Client {
             }
             match self.dice.random_range(0..100) {
                 // So many that what is read ahead of a crowd is not all of them.
-                0..5 => self.add(Pool::Counting, CROWD).await,
+                0..5 if !scarce => self.add(Pool::Counting, CROWD).await,
                 5..12 => self.import().await,
                 12..20 => self.change(json!({"note": "seen"}), |_| Asked::Note).await,
                 20..30 => self.change(json!({"resting_until": null}), |key| Asked::EndRest { key }).await,
@@ -119,7 +122,7 @@ impl Client {
                 33..36 => self.remove().await,
                 _ => {}
             }
-            let pause = self.dice.random_range(10..80);
+            let pause = self.dice.random_range(pauses.clone());
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         self.history
