@@ -53,7 +53,7 @@ fn copied(path: &Path, copy: &Path, patience: Duration) -> Result<u64, StoreErro
 }
 
 fn fill(path: &Path, beside: &NamedTempFile, patience: Duration) -> Result<(), OpenError> {
-    // A file that is not keylend's is not opened for writing.
+    // Who may not read it is told so, in clearer words than SQLite's.
     OpenOptions::new().read(true).open(path).map_err(OpenError::Create)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(path, flags)?;
