@@ -40,6 +40,12 @@ pub fn is_undone() -> Document {
     has_since()
 }
 
+/// Whether a migrated document was only counted on: its count is whole, and none below what the migration made.
+pub fn is_counted_on() -> Document {
+    let count = "$usage_count";
+    doc! {"$and": [is_whole(count), {"$gte": [count, "$legacy.base.usage_count"]}]}
+}
+
 /// Whether `legacy` looks like the migration's and is not.
 fn is_odd() -> Document {
     doc! {"$and": [

@@ -2,19 +2,13 @@
 
 use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
-use keylend::store::mongodb::expression::is_whole;
 
-use super::guard::{has, is_migrated, is_undone};
+use super::guard::{has, is_counted_on, is_migrated, is_undone};
 use super::{credits, take_larger};
 
 /// Whether what an earlier run kept of the count stays: no credits were written since, and the count was only counted on.
 pub(super) fn stays() -> Document {
-    doc! {"$and": [
-        is_migrated(),
-        {"$not": [has("credits_left")]},
-        is_whole(),
-        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
-    ]}
+    doc! {"$and": [is_migrated(), {"$not": [has("credits_left")]}, is_counted_on()]}
 }
 
 /// The sub-document. `base` and `last_used` are what the same step makes of the document, without what was counted since;
@@ -48,11 +42,7 @@ pub(super) fn kept(base: Document, last_used: Document) -> Document {
 /// The count of a document whose `legacy` is [`kept`]: one that is kept with its type, else what the step made of it with
 /// what was counted since.
 pub(super) fn count() -> Document {
-    let is_kept = doc! {"$and": [
-        is_whole(),
-        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
-        {"$not": [has("legacy.since")]},
-    ]};
+    let is_kept = doc! {"$and": [is_counted_on(), {"$not": [has("legacy.since")]}]};
     let since = doc! {"$cond": [has("legacy.since"), "$legacy.since.usage_count", 0_i64]};
     // It stays one that can be counted on, whatever others wrote there.
     let sum = doc! {"$min": [MAX_USAGE_COUNT as i64, {"$add": ["$legacy.base.usage_count", since]}]};

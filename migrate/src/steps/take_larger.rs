@@ -3,10 +3,9 @@
 use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::store::mongodb::credits::is_whole_from;
-use keylend::store::mongodb::expression::is_whole;
 
 use super::credits;
-use super::guard::{has, is_count, is_migrated, is_pending, is_valid, number};
+use super::guard::{has, is_count, is_counted_on, is_migrated, is_pending, is_valid, number};
 
 /// Whether a pending document has a count, and credits by which more uses are gone than it makes, rounded up.
 pub(super) fn disagrees() -> Document {
@@ -19,8 +18,7 @@ pub(super) fn is_noted() -> Document {
     doc! {"$and": [
         is_whole_from("$legacy.formula", 0),
         {"$gt": ["$legacy.formula", "$legacy.base.usage_count"]},
-        is_whole(),
-        {"$gte": ["$usage_count", "$legacy.base.usage_count"]},
+        is_counted_on(),
     ]}
 }
 

@@ -1,6 +1,6 @@
 //! A copy of the file as it is at one moment, made beside those who write to it, and looked over before it is kept.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn copied(path: &Path, copy: &Path, patience: Duration) -> Result<u64, StoreErro
 
 fn fill(path: &Path, beside: &NamedTempFile, patience: Duration) -> Result<(), OpenError> {
     // Who may not read it is told so, in clearer words than SQLite's.
-    OpenOptions::new().read(true).open(path).map_err(OpenError::Create)?;
+    File::open(path).map_err(OpenError::Create)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(path, flags)?;
     from.busy_timeout(patience)?;
