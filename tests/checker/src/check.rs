@@ -125,6 +125,18 @@ fn imported<'a>(events: &[&'a Event]) -> HashMap<&'a str, u64> {
     all.flatten().map(|(key, count)| (key.as_str(), *count)).collect()
 }
 
+/// Keys whose count an operator may have set to the limit, and since when.
+fn spent<'a>(events: &[&'a Event]) -> HashMap<&'a str, Millis> {
+    let mut spent: HashMap<&str, Millis> = HashMap::new();
+    for event in events {
+        if let Asked::Spend { key } = &event.asked {
+            let since = spent.entry(key).or_insert(Millis::MAX);
+            *since = event.asked_at.min(*since);
+        }
+    }
+    spent
+}
+
 /// Keys that may have been taken out of the pool.
 fn removed<'a>(events: &[&'a Event]) -> HashSet<&'a str> {
     let removed = events.iter().filter_map(|event| match &event.asked {
@@ -295,10 +307,14 @@ impl Judge {
             }
         }
         acknowledged.values_mut().for_each(|times| times.sort_unstable());
+        let spent = spent(events);
         for event in events {
             let Got::Key { key, usage_count: Some(count), .. } = &event.got else { continue };
             let Some(times) = acknowledged.get(key.as_str()) else { continue };
             let before = times.partition_point(|time| *time < event.asked_at) as u64;
+            // Increments go beyond the limit, and an operator who spends such a key takes them back.
+            let may_be_set = spent.get(key.as_str()).is_some_and(|since| *since <= event.got_at);
+            let before = if may_be_set { before.min(self.pool.uses()) } else { before };
             if *count < before {
                 self.found(format!("{key} was answered with {count} uses, when {before} were acknowledged"));
             }
@@ -354,19 +370,13 @@ impl Judge {
             }
         }
         let imported = imported(events);
-        let set: HashSet<&str> = events
-            .iter()
-            .filter_map(|event| match &event.asked {
-                Asked::Spend { key } => Some(key.as_str()),
-                _ => None,
-            })
-            .collect();
+        let set = spent(events);
         let mut beyond = 0;
         for (key, last) in finals {
             if last.open > 0 {
                 self.found(format!("{key} has {} leases open long after all have lapsed", last.open));
             }
-            if set.contains(key.as_str()) {
+            if set.contains_key(key.as_str()) {
                 continue;
             }
             let before = imported.get(key.as_str()).copied().unwrap_or(0);
@@ -547,4 +557,41 @@ struct Off {
     asked_at: Millis,
     from: Millis,
     until: Millis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "sk-stability-1";
+    const TERMS: Terms = Terms { ahead: 0, has_true_clock: true };
+
+    fn event(asked: Asked, got: Got, at: Millis) -> Event {
+        Event { pool: Pool::Counting, asked, asked_at: at, got, got_at: at + 1 }
+    }
+
+    fn increment(usage_count: u64, at: Millis) -> Event {
+        let got =
+            Got::Key { key: KEY.to_owned(), lease: None, usage_count: Some(usage_count), expires_at: Millis::MAX };
+        event(Asked::Increment { key: KEY.to_owned() }, got, at)
+    }
+
+    fn violations(events: &[Event], usage_count: u64) -> Vec<String> {
+        let finals = BTreeMap::from([(KEY.to_owned(), Final { usage_count, open: 0 })]);
+        check(Pool::Counting, TERMS, events, &finals).violations
+    }
+
+    #[test]
+    fn a_count_that_falls_back_is_found_unless_an_operator_set_it() {
+        let mut events: Vec<Event> = (1..=6).map(|count| increment(count, 10 * count as Millis)).collect();
+        assert_eq!(violations(&events, 6), Vec::<String>::new());
+        events.push(increment(5, 80));
+        let found = violations(&events, 7);
+        assert_eq!(found, [format!("stability: {KEY} was answered with 5 uses, when 6 were acknowledged")]);
+        events.push(event(Asked::Spend { key: KEY.to_owned() }, Got::Done, 70));
+        assert_eq!(violations(&events, 5), Vec::<String>::new());
+        // Not below the limit to which it was set.
+        events.push(increment(3, 90));
+        assert_eq!(violations(&events, 5).len(), 1);
+    }
 }

@@ -1,8 +1,10 @@
 //! A disk of the run's own, which may be filled: a small one in memory, in a place that only this process and those that
 //! it starts can see, and that is gone with them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+
+use tempfile::TempDir;
 
 /// Where that disk is, for the process that runs on it.
 const FOLDER: &str = "KEYLEND_CHECKER_DISK";
@@ -10,6 +12,29 @@ const FOLDER: &str = "KEYLEND_CHECKER_DISK";
 /// Where the folders of the rounds are made.
 pub(crate) fn folder() -> PathBuf {
     std::env::var_os(FOLDER).map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
+/// Keeps the logs of a round, and answers where.
+pub(crate) fn keep(round: TempDir) -> PathBuf {
+    if std::env::var_os(FOLDER).is_none() {
+        return round.keep();
+    }
+    // Its disk is gone with this process.
+    let logs = tempfile::tempdir().and_then(|kept| {
+        copy_logs(round.path(), kept.path())?;
+        Ok(kept.keep())
+    });
+    logs.unwrap_or_else(|_| round.keep())
+}
+
+fn copy_logs(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|end| end == "log")) {
+            std::fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs this program once more, on such a disk, and answers what it ended with; None = this is that run.

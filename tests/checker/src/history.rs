@@ -161,3 +161,38 @@ pub(crate) struct Event {
     pub(crate) got: Got,
     pub(crate) got_at: Millis,
 }
+
+/// What was asked and answered of a key and its leases, in the order in which it was asked.
+pub(crate) fn story(history: &[Event], of: &str) -> Vec<String> {
+    let lease = |event: &'_ Event| match &event.got {
+        Got::Key { key, lease: Some(lease), .. } if key == of => Some(lease.clone()),
+        _ => None,
+    };
+    let leases: Vec<String> = history.iter().filter_map(lease).collect();
+    let is_of_it = |event: &&Event| match (&event.asked, &event.got) {
+        (_, Got::Key { key, .. }) if key == of => true,
+        (Asked::Report { lease, .. } | Asked::Renew { lease }, _) => leases.contains(lease),
+        (
+            Asked::Increment { key }
+            | Asked::Switch { key, .. }
+            | Asked::Line { key }
+            | Asked::Spend { key }
+            | Asked::EndRest { key }
+            | Asked::Remove { key },
+            _,
+        ) => key == of,
+        (Asked::Add { keys }, _) => keys.iter().any(|key| key == of),
+        (Asked::Import { keys }, _) => keys.iter().any(|(key, _)| key == of),
+        _ => false,
+    };
+    let mut events: Vec<&Event> = history.iter().filter(is_of_it).collect();
+    events.sort_by_key(|event| event.asked_at);
+    let told = |event: &&Event| {
+        let asked = match &event.asked {
+            Asked::Add { .. } | Asked::Import { .. } => "its addition".to_owned(),
+            asked => format!("{asked:?}"),
+        };
+        format!("{} to {}: {asked}: {:?}", event.asked_at, event.got_at, event.got)
+    };
+    events.iter().map(told).collect()
+}

@@ -176,6 +176,8 @@ struct Found {
     summaries: Vec<(Pool, Summary)>,
     injected: Injected,
     violations: Vec<String>,
+    /// All that was asked and answered of the key that the first violation names.
+    story: Vec<String>,
 }
 
 impl Found {
@@ -197,6 +199,7 @@ impl Found {
         if self.violations.len() > TOLD {
             println!("VIOLATION and {} more", self.violations.len() - TOLD);
         }
+        self.story.iter().for_each(|line| println!("checker: {line}"));
     }
 }
 
@@ -231,7 +234,7 @@ async fn one_round(arguments: &Arguments, seed: u64, scarce: bool) -> Result<Fou
     stopping.abort();
     let finals = match finals(&shared, &breakable.instances).await {
         Ok(finals) => finals,
-        Err(why) => return Err(format!("{why}; the logs of the instances stay in {}", folder.keep().display())),
+        Err(why) => return Err(format!("{why}; the logs of the instances stay in {}", disk::keep(folder).display())),
     };
     let is_embedded = arguments.store == StoreKind::Embedded;
     let terms = Terms {
@@ -246,9 +249,11 @@ async fn one_round(arguments: &Arguments, seed: u64, scarce: bool) -> Result<Fou
         summaries.push((pool, summary));
     }
     if !violations.is_empty() {
-        println!("checker: the logs of the instances stay in {}", folder.keep().display());
+        println!("checker: the logs of the instances stay in {}", disk::keep(folder).display());
     }
-    Ok(Found { asked: shared.asked.load(Ordering::Relaxed), summaries, injected, violations })
+    let key = violations.iter().flat_map(|violation| violation.split(' ')).find(|word| word.starts_with("sk-"));
+    let story = key.map(|key| history::story(&history, key)).unwrap_or_default();
+    Ok(Found { asked: shared.asked.load(Ordering::Relaxed), summaries, injected, violations, story })
 }
 
 /// Three instances on a new store, with a way to each, and a way from each to the database.
