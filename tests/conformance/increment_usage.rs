@@ -1,7 +1,7 @@
 //! increment_usage: a use that has happened is counted, whatever the key's state.
 
 use keylend::domain::key::MAX_USAGE_COUNT;
-use keylend::domain::{KeyRef, Policy, State, UsageCount, state::state};
+use keylend::domain::{KeyRef, NewKey, Policy, State, UsageCount, state::state};
 use keylend::store::Incremented;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,7 @@ on_both_stores! {
     each_of_those_who_count_together_counts_once,
     what_cannot_be_counted_together_is_left_for_alone,
     crowds_that_count_together_count_each_use,
+    a_key_that_is_just_being_added_is_never_called_invalid,
 }
 
 /// Counts together; what is left is counted alone.
@@ -30,6 +31,26 @@ async fn count_all(t: &TestStore, pool: &Policy, keys: &[KeyRef]) -> Vec<Increme
         });
     }
     all
+}
+
+async fn a_key_that_is_just_being_added_is_never_called_invalid(t: &TestStore) {
+    let pool = t.pool(least_recently_used(4), &[]).await;
+    for n in 0..300 {
+        let new = NewKey::fresh(secret(&format!("sk-coming-{n:04}")));
+        let key = KeyRef::Secret(new.secret.clone());
+        let keys = [new];
+        let count = async {
+            // Again and again, until it is there.
+            while t.store.increment_usage(&pool, &key).await.unwrap() == Incremented::UnknownKey {}
+            t.store.increment_usage(&pool, &key).await.unwrap()
+        };
+        let (added, counted) = tokio::join!(t.store.add(&pool, &keys), count);
+        added.unwrap();
+        assert!(
+            matches!(counted, Incremented::Counted { usage_count: UsageCount::Whole(2), .. }),
+            "key {n}: {counted:?}"
+        );
+    }
 }
 
 async fn each_of_those_who_count_together_counts_once(t: &TestStore) {

@@ -12,6 +12,9 @@ use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyRef, Policy};
 use crate::store::{Incremented, StoreError};
 
+/// How often a key is tried that can be counted on when it is looked at, and could not be the moment before.
+const LOOKS: u32 = 3;
+
 /// What is read of a key that was counted on.
 fn fields() -> Document {
     doc! {"usage_count": 1, "last_used": 1}
@@ -29,16 +32,21 @@ pub(super) async fn increment_usage(
     let mut set = expression::counted(1);
     set.insert("last_used", NOW);
     let update = vec![doc! {"$set": set}];
-    let counted = store.change(pool, countable, update, None, fields()).await.map_err(error::of_write)?;
-    let Some(counted) = counted else {
-        // Not counted: there is no such key, or its count is no number. Which of the two is only told.
-        let known = store.keys(pool).find_one(filter::key(key)).projection(doc! {"_id": 1}).await;
-        return Ok(match known.map_err(error::of_read)? {
-            Some(_) => Incremented::InvalidKey,
-            None => Incremented::UnknownKey,
-        });
-    };
-    Ok(incremented(&counted))
+    for _ in 0..LOOKS {
+        let counted = store.change(pool, countable.clone(), update.clone(), None, fields()).await;
+        if let Some(counted) = counted.map_err(error::of_write)? {
+            return Ok(incremented(&counted));
+        }
+        // Not counted: there is no such key, or its count is no number, or it has only just been added.
+        let read = doc! {"_id": 1, "countable": is_countable()};
+        let known = store.keys(pool).find_one(filter::key(key)).projection(read).max_time(store.time_limit).await;
+        match known.map_err(error::of_read)? {
+            None => return Ok(Incremented::UnknownKey),
+            Some(known) if !known.get_bool("countable").unwrap_or(false) => return Ok(Incremented::InvalidKey),
+            Some(_) => {}
+        }
+    }
+    Err(StoreError::Away("the key was changed by others whenever it was to be counted".into()))
 }
 
 /// Whether one use can be counted on a document. One that no id can name cannot be answered, so nothing is counted on it

@@ -251,7 +251,7 @@ async fn one_round(arguments: &Arguments, seed: u64, scarce: bool) -> Result<Fou
     if !violations.is_empty() {
         println!("checker: the logs of the instances stay in {}", disk::keep(folder).display());
     }
-    let key = violations.iter().flat_map(|violation| violation.split(' ')).find(|word| word.starts_with("sk-"));
+    let key = violations.iter().flat_map(|violation| violation.split([' ', '"'])).find(|word| word.starts_with("sk-"));
     let story = key.map(|key| history::story(&history, key)).unwrap_or_default();
     Ok(Found { asked: shared.asked.load(Ordering::Relaxed), summaries, injected, violations, story })
 }
