@@ -5,12 +5,13 @@
 //!
 //! 1. [`domain`]: the words and rules, pure.
 //! 2. [`store`]: where keys live; one trait, MongoDB and SQLite behind it, each operation one atomic step.
-//! 3. [`pool`]: lending over a store: turns, limits, what to do when there is no key or nobody to take it.
-//! 4. [`key_files`]: the files of keys that an older server left, followed.
-//! 5. [`wire`]: requests and replies as they stand in JSON.
-//! 6. [`http`]: the routes.
-//! 7. [`config`]: the settings.
-//! 8. [`cli`]: the commands.
+//! 3. [`metrics`]: what is counted and measured for those who monitor it.
+//! 4. [`pool`]: lending over a store: turns, limits, what to do when there is no key or nobody to take it.
+//! 5. [`key_files`]: the files of keys that an older server left, followed.
+//! 6. [`wire`]: requests and replies as they stand in JSON.
+//! 7. [`http`]: the routes.
+//! 8. [`config`]: the settings.
+//! 9. [`cli`]: the commands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod back_off;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod key_files;
+pub mod metrics;
 pub mod pool;
 pub mod shutdown;
 pub mod store;

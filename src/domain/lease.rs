@@ -10,18 +10,47 @@ use thiserror::Error;
 use super::hex::{parse_hex, write_hex};
 use super::key::KeyId;
 use super::pool::PoolName;
+use super::timestamp::Timestamp;
 
-/// The random part of a lease's id, 128 bits: its own id within its key.
+/// The last part of a lease's id, 128 bits: its own id within its key. 96 of them are random, before them stands when it
+/// was made.
 ///
 /// Who knows it can settle the lease, so it is never logged; `Debug` is redacted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryId([u8; 16]);
 
+/// The unit of the time in an id, in milliseconds. 32 bits of it last for 13 years and begin again.
+const TICK: i64 = 100;
+
+/// No lease is believed to be older.
+const OLDEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 impl EntryId {
-    /// The id of these sixteen bytes, which must come from a cryptographic source.
+    /// The id of a lease that is made `now`, by the clock of the instance; `random` must come from a cryptographic source.
+    pub fn new(now: Timestamp, random: [u8; 12]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&ticks(now).to_be_bytes());
+        bytes[4..].copy_from_slice(&random);
+        Self(bytes)
+    }
+
+    /// The id of these sixteen bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
+
+    /// How long ago it was made, as far as the clocks of the instances agree; None where they do not, or where it is no
+    /// age that a lease can have.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        let made = u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]);
+        let age = Duration::from_millis(u64::from(ticks(now).wrapping_sub(made)) * TICK.unsigned_abs());
+        (age <= OLDEST).then_some(age)
+    }
+}
+
+fn ticks(at: Timestamp) -> u32 {
+    // Only the low bits are wanted.
+    (at.as_millis() / TICK) as u32
 }
 
 impl FromStr for EntryId {
@@ -185,6 +214,20 @@ mod tests {
         assert!(!format!("{id:?}").contains("0101"));
         assert_eq!(format!("{:?}", id.entry), "EntryId(..)");
         assert_eq!(format!("{:?}", IdempotencyDigest::none(id.entry)), "IdempotencyDigest(..)");
+    }
+
+    #[test]
+    fn an_id_tells_its_age_and_only_one_that_can_be() {
+        let at = Timestamp::from_millis;
+        let made = 1_767_323_045_678;
+        let id = EntryId::new(at(made), [0xff; 12]);
+        assert_eq!(id.to_string()[8..], "f".repeat(24));
+        let age = |later: i64| id.age(at(made + later)).map(|age| age.as_millis());
+        assert_eq!((age(0), age(12_345), age(3_600_000)), (Some(0), Some(12_400), Some(3_600_000)));
+        // Where the time begins again.
+        let last = EntryId::new(at(i64::from(u32::MAX) * TICK), [0; 12]);
+        assert_eq!(last.age(at((i64::from(u32::MAX) + 11) * TICK)), Some(Duration::from_millis(1_100)));
+        assert_eq!((age(-1_000), age(8 * 24 * 3_600_000)), (None, None));
     }
 
     #[test]

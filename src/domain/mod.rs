@@ -14,6 +14,8 @@ pub mod state;
 pub mod stats;
 pub mod timestamp;
 pub mod token;
+pub mod transition;
+pub mod why_none;
 
 pub use key::{DisabledReason, Key, KeyId, KeyRef, UsageCount};
 pub use lease::{EntryId, IdempotencyDigest, LeaseId, Ttl};
@@ -25,3 +27,5 @@ pub use state::State;
 pub use stats::PoolStats;
 pub use timestamp::Timestamp;
 pub use token::{Role, Token, TokenSecret, Tokens};
+pub use transition::Transition;
+pub use why_none::WhyNone;

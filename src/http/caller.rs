@@ -8,6 +8,7 @@ use warp::{Filter, Rejection};
 
 use super::problem::{Code, Problem};
 use crate::domain::{Role, Token, TokenSecret, Tokens};
+use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError, Pools};
 
 /// Who asks. Handlers reach pools through it alone, so none of them can forget whose pools they are.
@@ -56,6 +57,11 @@ impl Caller {
             let known = self.pools().map(|pool| pool.policy().name.to_string()).collect::<Vec<_>>();
             PoolError::UnknownPool { known: known.join(", ") }.into()
         })
+    }
+
+    /// What this instance counts and measures, of all pools.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.pools.metrics()
     }
 
     /// The pools that it may ask for.

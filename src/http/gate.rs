@@ -16,12 +16,16 @@ use warp::reply::Response;
 
 use super::caller::Caller;
 use super::problem::{Code, Problem};
-use super::routes::{self, Access, Pace, Takes};
+use super::routes::{self, Access, Pace, Route, Takes};
 use super::{Frame, body, prefer};
 use crate::pool::Pools;
 
 /// A body as handlers get it: as it comes, or as it was read.
 pub(super) type Passed<B> = Either<B, Full<Bytes>>;
+
+/// Which route an answer came from.
+#[derive(Clone, Copy)]
+pub(super) struct Answered(pub(super) &'static Route);
 
 struct Gate<H> {
     handlers: H,
@@ -43,21 +47,29 @@ where
 {
     let in_flight = Arc::new(Semaphore::new(frame.limits.in_flight));
     let gate = Arc::new(Gate { handlers, pools: Arc::new(pools), frame, in_flight });
-    tower::service_fn(move |request| {
+    tower::service_fn(move |request: Request<B>| {
         let gate = Arc::clone(&gate);
-        async move { Ok(gate.pass(request).await.unwrap_or_else(Reply::into_response)) }
+        async move {
+            let route = routes::find(request.method(), request.uri().path());
+            let route_found = route.as_ref().ok().copied();
+            let answer = async { gate.pass(route?, request).await };
+            let mut answer = answer.await.unwrap_or_else(Reply::into_response);
+            if let Some(route) = route_found {
+                answer.extensions_mut().insert(Answered(route));
+            }
+            Ok(answer)
+        }
     })
 }
 
 impl<H> Gate<H> {
-    async fn pass<B>(&self, request: Request<B>) -> Result<Response, Problem>
+    async fn pass<B>(&self, route: &'static Route, request: Request<B>) -> Result<Response, Problem>
     where
         H: Service<Request<Passed<B>>, Response = Response, Error = Infallible> + Clone,
         B: Body<Data = Bytes>,
     {
         let limits = &self.frame.limits;
         let (mut head, body) = request.into_parts();
-        let route = routes::find(&head.method, head.uri.path())?;
         // Never the path itself: it can hold a lease's id.
         tracing::Span::current().record("route", route.path);
         let mut room = None;

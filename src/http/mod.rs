@@ -16,6 +16,7 @@ mod keys;
 mod leases;
 mod limits;
 mod look_up;
+mod metrics;
 mod prefer;
 mod problem;
 mod query;
@@ -26,6 +27,7 @@ pub mod routes;
 mod serve;
 mod service;
 mod stats;
+mod trace_context;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use warp::http::header::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
-use super::{Frame, find_usable_key, flask, health, increment_usage, keys, leases, look_up, recover, stats};
+use super::{Frame, find_usable_key, flask, health, increment_usage, keys, leases, look_up, metrics, recover, stats};
 use crate::domain::Role;
 use crate::pool::Pools;
 
@@ -90,6 +90,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::GET,    "/api/plantid",                     TAKE,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/api/healthid",                    TAKE,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/api/stats",                       WATCH,   Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/metrics",                         STATS,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/livez",                           OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/readyz",                          OPEN,    Takes::Nothing, Pace::Quick),
 ];
@@ -144,6 +145,8 @@ pub(super) fn handlers(pools: &Pools, frame: &Frame) -> BoxedFilter<(Response,)>
         .or(keys::routes(frame.limits))
         .unify()
         .or(flask::routes())
+        .unify()
+        .or(metrics::route())
         .unify()
         .or(health::routes(pools.clone(), frame.stopping.clone()))
         .unify()

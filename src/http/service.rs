@@ -16,9 +16,10 @@ use warp::Reply;
 use warp::http::header::AUTHORIZATION;
 use warp::http::{Request, Response};
 
+use super::gate::Answered;
 use super::problem::{Code, Problem};
 use super::request_id::{self, REQUEST_ID};
-use super::{Frame, gate, routes};
+use super::{Frame, gate, routes, trace_context};
 use crate::pool::Pools;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,6 +41,7 @@ where
     B::Error: Into<BoxError>,
 {
     let handlers = warp::service(routes::handlers(&pools, &frame));
+    let told = pools.clone();
     ServiceBuilder::new()
         .map_request(request_id::keep_sane)
         .layer(SetRequestIdLayer::new(REQUEST_ID, request_id::Random))
@@ -48,7 +50,7 @@ where
             TraceLayer::new_for_http()
                 .make_span_with(span)
                 .on_request(())
-                .on_response(tell)
+                .on_response(move |response: &Response<_>, took, _: &Span| tell(&told, response, took))
                 .on_body_chunk(())
                 .on_eos(())
                 .on_failure(()),
@@ -62,10 +64,20 @@ where
 fn span<B>(request: &Request<B>) -> Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     // At the level of errors, for it goes with them whatever else is logged.
-    tracing::error_span!("request", request.id = id, method = %request.method(), route = tracing::field::Empty)
+    let trace = trace_context::of(request.headers());
+    tracing::error_span!(
+        "request",
+        request.id = id,
+        trace.id = trace.map(|trace| trace.trace),
+        trace.parent = trace.map(|trace| trace.parent),
+        method = %request.method(),
+        route = tracing::field::Empty
+    )
 }
 
-fn tell<B>(response: &Response<B>, took: Duration, _: &Span) {
+fn tell<B>(pools: &Pools, response: &Response<B>, took: Duration) {
+    let route = response.extensions().get::<Answered>().map(|Answered(route)| (route.method.as_str(), route.path));
+    pools.metrics().answered(route, response.status().as_u16());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(status = response.status().as_u16(), duration_ms, "answered");
 }

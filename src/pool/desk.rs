@@ -25,6 +25,9 @@ pub(super) trait Service: Sized + Send + 'static {
     /// What must be had before the store is asked: a [`Turn`] where keys are handed out.
     type Leave: Send;
 
+    /// The name of the desk, for those who monitor it.
+    const NAME: &'static str;
+
     /// The desk of the pool.
     fn desk(pool: &PoolInner) -> &Desk<Self>;
 
@@ -206,7 +209,10 @@ async fn serve<S: Service>(pool: Pool) {
         let leave = S::leave(&pool).await;
         let callers = desk.next(pool.0.together);
         match callers.first().map(|first| first.span.clone()) {
-            Some(span) => S::serve(&pool, callers, leave).instrument(span).await,
+            Some(span) => {
+                pool.0.metrics.together(S::NAME, callers.len());
+                S::serve(&pool, callers, leave).instrument(span).await;
+            }
             None => serving.is_done = true,
         }
     }

@@ -1,13 +1,15 @@
 //! What the log tells of a pool: its keys that rest or are disabled, that it runs dry, that it goes to its next key.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Pool;
-use crate::domain::{KeyId, LeaseId, Outcome, Picks, PoolStats};
-use crate::store::Settled;
+use super::measured::clock;
+use crate::domain::{KeyChange, KeyId, LeaseId, Outcome, Picks, PoolStats, Rest, Transition, UsageCount};
+use crate::store::{Incremented, Settled};
 
 /// A pool that is dry again and again, with a hand-out between, is told of once in so long.
 const DRY_AGAIN: Duration = Duration::from_secs(60);
@@ -87,11 +89,14 @@ impl Pool {
 
     /// A lease was reported.
     pub(super) fn tell_reported(&self, lease: &LeaseId, outcome: Outcome, settled: &Settled) {
-        let (event, text) = match outcome {
+        self.0.metrics.reported(outcome, lease.entry.age(clock()));
+        let (transition, event, text) = match outcome {
             Outcome::Used | Outcome::Unused => return,
-            Outcome::RateLimited => ("key_rested", "a report put the key to rest"),
-            Outcome::Exhausted | Outcome::Rejected => ("key_disabled", "a report disabled the key"),
+            Outcome::RateLimited => (Transition::RateLimited, "key_rested", "a report put the key to rest"),
+            Outcome::Exhausted => (Transition::Exhausted, "key_disabled", "a report disabled the key"),
+            Outcome::Rejected => (Transition::Rejected, "key_disabled", "a report disabled the key"),
         };
+        self.tell_moved(transition, 1);
         tracing::warn!(
             event,
             pool = %self.policy().name,
@@ -101,5 +106,40 @@ impl Pool {
             state = settled.state.as_str(),
             "{text}"
         );
+    }
+
+    /// Uses were counted on these keys in one step, and this is how many they have now.
+    pub(super) fn tell_counted(&self, counted: impl IntoIterator<Item = (KeyId, UsageCount)>) {
+        // Exactly its last: one that others count beyond its limit was spent before.
+        let limit = u64::from(self.policy().uses_per_key);
+        let spent = counted.into_iter().filter(|(_, count)| count.whole() == Some(limit));
+        let spent: HashSet<KeyId> = spent.map(|(key, _)| key).collect();
+        self.tell_moved(Transition::Spent, spent.len() as u64);
+    }
+
+    /// Uses were counted without a lease.
+    pub(super) fn tell_incremented<'a>(&self, counted: impl IntoIterator<Item = &'a Incremented>) {
+        let counted = counted.into_iter().filter_map(|counted| match counted {
+            Incremented::Counted { id, usage_count, .. } => Some((*id, *usage_count)),
+            Incremented::UnknownKey | Incremented::InvalidKey => None,
+        });
+        self.tell_counted(counted.inspect(|_| self.0.metrics.incremented()));
+    }
+
+    /// An operator changed a key.
+    pub(super) fn tell_changed(&self, change: &KeyChange) {
+        match change.is_active {
+            Some(true) => self.tell_moved(Transition::Enabled, 1),
+            Some(false) => self.tell_moved(Transition::Disabled, 1),
+            None => {}
+        }
+        if matches!(change.rest, Some(Rest::End)) {
+            self.tell_moved(Transition::RestEnded, 1);
+        }
+    }
+
+    /// Keys went out of use, or came back.
+    pub(super) fn tell_moved(&self, transition: Transition, keys: u64) {
+        self.0.metrics.moved(transition, keys);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Pool, PoolError};
-use crate::domain::{KeyId, NewKey};
+use crate::domain::{KeyId, NewKey, Transition};
 use crate::store::Brought;
 
 /// How long an instance that dies keeps the others from the file, unless the store may take longer for one step.
@@ -33,7 +33,7 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: some may have been added. The same ones can be brought again.
     pub async fn bring(&self, keys: &[NewKey]) -> Result<Vec<Brought>, PoolError> {
-        let brought = self.within_limit(self.store().bring(self.policy(), keys)).await?;
+        let brought = self.within_limit("bring", self.store().bring(self.policy(), keys)).await?;
         self.0.line.freed();
         Ok(brought)
     }
@@ -43,7 +43,9 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: it can be repeated.
     pub async fn withdraw(&self, ids: &[KeyId]) -> Result<u64, PoolError> {
-        self.within_limit(self.store().withdraw(self.policy(), ids)).await
+        let withdrawn = self.within_limit("withdraw", self.store().withdraw(self.policy(), ids)).await?;
+        self.tell_moved(Transition::RemovedFromFile, withdrawn);
+        Ok(withdrawn)
     }
 
     /// Lets this owner alone bring and withdraw, for at least one step from now. False = another one may.
@@ -53,7 +55,7 @@ impl Pool {
     pub async fn lock_file(&self, owner: &str) -> Result<bool, PoolError> {
         // For the answer to this, and for the step.
         let lasts = LOCK.max(2 * self.0.time_limit);
-        self.within_limit(self.store().lock(&self.file_lock(), owner, lasts)).await
+        self.within_limit("lock", self.store().lock(&self.file_lock(), owner, lasts)).await
     }
 
     /// Lets others do so, where this owner has the lock.
@@ -61,7 +63,7 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: the lock ends by itself.
     pub async fn unlock_file(&self, owner: &str) -> Result<(), PoolError> {
-        self.within_limit(self.store().unlock(&self.file_lock(), owner)).await
+        self.within_limit("unlock", self.store().unlock(&self.file_lock(), owner)).await
     }
 
     fn file_lock(&self) -> String {
@@ -73,7 +75,7 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer.
     pub async fn state_taken_over(&self) -> Result<bool, PoolError> {
-        self.within_limit(self.store().state_taken_over(self.policy())).await
+        self.within_limit("state_taken_over", self.store().state_taken_over(self.policy())).await
     }
 
     /// Records that it was, for good.
@@ -81,6 +83,6 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: it can be repeated.
     pub async fn record_state_taken_over(&self) -> Result<(), PoolError> {
-        self.within_limit(self.store().record_state_taken_over(self.policy())).await
+        self.within_limit("record_state_taken_over", self.store().record_state_taken_over(self.policy())).await
     }
 }

@@ -1,8 +1,11 @@
 //! Finding: the key to use next, stamped, neither reserved nor counted.
 
+use tokio::time::Instant;
+
 use super::desk::{Caller, Desk, Service, Turn, earliest, refuse};
 use super::{Pool, PoolError, PoolInner};
 use crate::domain::Key;
+use crate::metrics::HandOut;
 use crate::store::{FoundKey, Seen};
 
 /// The desk of those who find a usable key; each asks with the uses that a key may give.
@@ -12,6 +15,8 @@ impl Service for Finds {
     type Ask = u32;
     type Got = FoundKey;
     type Leave = Turn;
+
+    const NAME: &'static str = "find";
 
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.finds
@@ -32,11 +37,11 @@ impl Service for Finds {
             let found = match callers.len() {
                 1 => {
                     let found = pool.store().find_usable_key(pool.policy(), uses_per_key);
-                    pool.until(deadline, found).await?.into_iter().collect()
+                    pool.until("find_usable_key", deadline, found).await?.into_iter().collect()
                 }
                 many => {
                     let found = pool.store().find_all(pool.policy(), uses_per_key, many);
-                    pool.until(deadline, found).await?
+                    pool.until("find_all", deadline, found).await?
                 }
             };
             Ok((!found.is_empty()).then_some(found))
@@ -67,7 +72,9 @@ impl Pool {
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn find_usable_key(&self, max_uses: Option<u32>) -> Result<FoundKey, PoolError> {
         self.check_resolved()?;
-        self.ask::<Finds>(self.uses_up_to(max_uses)).await
+        let came = Instant::now();
+        let found = self.ask::<Finds>(self.uses_up_to(max_uses)).await;
+        self.measure_empty(self.measure(came, found, |_| HandOut::Find))
     }
 
     /// The key that [`Pool::find_usable_key`] would choose, left as it is; None = no key is usable.
@@ -75,7 +82,8 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer.
     pub async fn peek_usable_key(&self, max_uses: Option<u32>) -> Result<Option<Seen<Key>>, PoolError> {
-        self.within_limit(self.store().peek_usable_key(self.policy(), self.uses_up_to(max_uses))).await
+        self.within_limit("peek_usable_key", self.store().peek_usable_key(self.policy(), self.uses_up_to(max_uses)))
+            .await
     }
 
     /// How many uses a key may give, where it may have had so many before.

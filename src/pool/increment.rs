@@ -24,6 +24,8 @@ impl Service for Increments {
     type Got = Incremented;
     type Leave = ();
 
+    const NAME: &'static str = "increment";
+
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.increments
     }
@@ -40,11 +42,14 @@ impl Service for Increments {
             Ok(one) => Vec::from(one),
             Err(callers) => {
                 let keys: Vec<KeyRef> = callers.iter().map(|caller| caller.ask.clone()).collect();
-                let counted = pool.until(earliest(&callers), pool.store().increment_all(pool.policy(), &keys)).await;
+                let counted = pool
+                    .until("increment_all", earliest(&callers), pool.store().increment_all(pool.policy(), &keys))
+                    .await;
                 let counted = match counted {
                     Ok(counted) => counted,
                     Err(error) => return refuse(callers, error.maybe_counted()),
                 };
+                pool.tell_incremented(counted.iter().flatten());
                 let mut alone = Vec::new();
                 for (caller, counted) in callers.into_iter().zip(counted) {
                     match counted {
@@ -57,7 +62,8 @@ impl Service for Increments {
         };
         for caller in alone {
             let counted = pool.store().increment_usage(pool.policy(), &caller.ask);
-            let counted = pool.until(caller.deadline, counted).await;
+            let counted = pool.until("increment_usage", caller.deadline, counted).await;
+            pool.tell_incremented(&counted);
             caller.answer(counted.map_err(PoolError::maybe_counted));
         }
     }

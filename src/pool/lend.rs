@@ -7,8 +7,10 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
 
 use super::desk::{Caller, Desk, Service, Turn, earliest, refuse};
+use super::measured::clock;
 use super::{Pool, PoolError, PoolInner};
 use crate::domain::{EntryId, IdempotencyDigest, LeaseId, PoolStats, State};
+use crate::metrics::HandOut;
 use crate::store::{LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
 /// The first and the longest pause between two tries to settle what could not be answered.
@@ -82,6 +84,8 @@ impl Service for Leases {
     type Got = Lent;
     type Leave = Turn;
 
+    const NAME: &'static str = "lease";
+
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.leases
     }
@@ -138,16 +142,19 @@ impl Pool {
     /// # Errors
     /// [`PoolError::NoUsableKey`] after a look that could have found one; [`PoolError::Overloaded`] where too many wait.
     pub async fn lease(&self, ask: Ask) -> Result<Lent, PoolError> {
-        match ask.wait {
+        let lent = match ask.wait {
             Some(wait) => self.lease_within(ask, wait).await,
             None => self.lease_now(&ask).await,
-        }
+        };
+        self.measure_empty(lent)
     }
 
     /// Lends, or says that there is no key, without waiting for one.
     pub(super) async fn lease_now(&self, ask: &Ask) -> Result<Lent, PoolError> {
         self.check_resolved()?;
-        self.ask::<Leases>(self.request(ask)).await
+        let came = Instant::now();
+        let lent = self.ask::<Leases>(self.request(ask)).await;
+        self.measure(came, lent, |lent| if lent.is_new() { HandOut::Lease } else { HandOut::Repeat })
     }
 
     pub(super) fn check_resolved(&self) -> Result<(), PoolError> {
@@ -166,13 +173,13 @@ impl Pool {
     ) -> Result<Option<Vec<Option<(LeasedKey, bool)>>>, PoolError> {
         let policy = self.policy();
         let leased: Vec<Option<(LeasedKey, bool)>> = match requests {
-            [request] => vec![match self.until(deadline, self.store().lease(policy, request)).await? {
+            [request] => vec![match self.until("lease", deadline, self.store().lease(policy, request)).await? {
                 LeaseAnswer::New(key) => Some((key, true)),
                 LeaseAnswer::Same(key) => Some((key, false)),
                 LeaseAnswer::NoUsableKey => None,
             }],
             requests => {
-                let leased = self.until(deadline, self.store().lease_all(policy, requests)).await?;
+                let leased = self.until("lease_all", deadline, self.store().lease_all(policy, requests)).await?;
                 leased.into_iter().map(|key| Some((key?, true))).collect()
             }
         };
@@ -180,7 +187,7 @@ impl Pool {
     }
 
     fn request(&self, ask: &Ask) -> LeaseRequest {
-        let entry = EntryId::from_bytes(rand::random());
+        let entry = EntryId::new(clock(), rand::random());
         let policy = self.policy();
         LeaseRequest {
             entry,
@@ -205,8 +212,10 @@ impl Pool {
 
     /// The open lease that the same request got before; None = there is none.
     pub(super) async fn find_same(&self, ask: &Ask) -> Result<Option<Lent>, PoolError> {
-        let same = self.within_limit(self.store().find_same(self.policy(), &self.request(ask))).await;
-        Ok(same.map_err(PoolError::nothing_lent)?.map(|key| self.lent(key, None)))
+        let came = Instant::now();
+        let same = self.within_limit("find_same", self.store().find_same(self.policy(), &self.request(ask))).await;
+        let Some(key) = same.map_err(PoolError::nothing_lent)? else { return Ok(None) };
+        self.measure(came, Ok(Some(self.lent(key, None))), |_| HandOut::Repeat)
     }
 
     /// Looks for a key until there is one, or surely none.
@@ -227,7 +236,7 @@ impl Pool {
             if let Some(found) = look().await? {
                 return Ok(found);
             }
-            let swept = self.until(deadline, self.store().sweep(self.policy())).await;
+            let swept = self.until("sweep", deadline, self.store().sweep(self.policy())).await;
             if swept.map_err(PoolError::nothing_lent)? > 0 {
                 continue;
             }
@@ -237,7 +246,7 @@ impl Pool {
                     |(stats, started): (&PoolStats, Instant)| stats.keys.of(State::Usable) == 0 || started >= looked;
                 self.recent_stats(deadline, good).await
             } else {
-                self.until(deadline, self.store().stats(self.policy(), uses_per_key)).await
+                self.until("stats", deadline, self.store().stats(self.policy(), uses_per_key)).await
             };
             let stats = stats.map_err(PoolError::nothing_lent)?;
             if stats.keys.of(State::Usable) == 0 && self.0.keys_are_coming.load(Ordering::Acquire) {

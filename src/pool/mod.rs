@@ -9,6 +9,7 @@ mod find;
 pub mod import;
 mod increment;
 mod lend;
+mod measured;
 mod outage;
 mod report;
 mod stats;
@@ -28,12 +29,14 @@ pub use error::PoolError;
 pub use files::ComingKeys;
 pub use increment::Counted;
 pub use lend::{Ask, Lent};
+pub use measured::measure_all;
 pub use sweep::sweep_until;
 pub use wait::WAITERS;
 
 use crate::domain::{
-    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp,
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, Transition,
 };
+use crate::metrics::{Metrics, PoolMetrics, StoreMetrics};
 use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Page, Seen, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
@@ -70,6 +73,7 @@ pub struct Pools {
     settling: TaskTracker,
     waiting_room: wait::WaitingRoom,
     outage: outage::Outage,
+    metrics: Arc<Metrics>,
     /// It was tried to prepare each pool.
     tried: Arc<AtomicBool>,
 }
@@ -82,8 +86,11 @@ impl Pools {
         let waiting_room = wait::WaitingRoom::new();
         let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
         let outage = outage::Outage::of(&store.describe());
+        let metrics = Arc::new(Metrics::default());
         let pools = policies.into_iter().map(|policy| {
             let pool = PoolInner {
+                metrics: metrics.pool(&policy.name),
+                store_metrics: metrics.store(),
                 policy,
                 store: Arc::clone(&store),
                 time_limit,
@@ -107,7 +114,7 @@ impl Pools {
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling, waiting_room, outage, tried: Arc::default() }
+        Self { pools: pools.collect(), store, settling, waiting_room, outage, metrics, tried: Arc::default() }
     }
 
     /// The pool of this name.
@@ -167,7 +174,7 @@ impl Pools {
     pub async fn check_ready(&self) -> Result<(), PoolError> {
         let tried = self.tried.load(Ordering::Acquire);
         match self.all().find(|pool| tried && pool.check_prepared().is_ok()) {
-            Some(pool) => pool.within_limit(self.store.ping()).await,
+            Some(pool) => pool.within_limit("ping", self.store.ping()).await,
             None => Err(not_prepared()),
         }
     }
@@ -190,7 +197,7 @@ impl Pools {
     pub async fn record_policies(&self) -> Result<Vec<String>, PoolError> {
         let mut notices = Vec::new();
         for pool in self.all() {
-            notices.extend(pool.within_limit(self.store.record_policy(pool.policy())).await?);
+            notices.extend(pool.within_limit("record_policy", self.store.record_policy(pool.policy())).await?);
         }
         Ok(notices)
     }
@@ -243,6 +250,8 @@ struct PoolInner {
     line: wait::Line,
     told: events::Told,
     outage: outage::Outage,
+    metrics: PoolMetrics,
+    store_metrics: StoreMetrics,
 }
 
 impl Pool {
@@ -267,12 +276,17 @@ impl Pool {
     }
 
     /// Waits for the store, the time limit at most.
-    async fn within_limit<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, PoolError> {
-        self.until(self.deadline(), answer).await
+    async fn within_limit<T>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, PoolError> {
+        self.until(operation, self.deadline(), answer).await
     }
 
     async fn until<T>(
         &self,
+        operation: &'static str,
         deadline: Instant,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, PoolError> {
@@ -281,8 +295,10 @@ impl Pool {
         let now = Instant::now();
         let place = timeout_at(now + deadline.saturating_duration_since(now) / 2, self.0.places.acquire()).await;
         let _place = place.map_err(|_| PoolError::Overloaded)?;
+        let asked = Instant::now();
         let answer = timeout_at(deadline, answer).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::Unresolved("the time limit passed".into())));
+        self.0.store_metrics.asked(operation, asked.elapsed(), answer.as_ref().err().map(StoreError::kind));
         answer.inspect_err(|error| self.0.outage.failed(error)).map_err(PoolError::Store)
     }
 
@@ -291,7 +307,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::UnknownKey`].
     pub async fn look_up(&self, key: &KeyRef) -> Result<Seen<Key>, PoolError> {
-        self.within_limit(self.store().look_up(self.policy(), key)).await?.ok_or(PoolError::UnknownKey)
+        self.within_limit("look_up", self.store().look_up(self.policy(), key)).await?.ok_or(PoolError::UnknownKey)
     }
 
     /// Lets a lease last `ttl` from now, never shorter than it would have.
@@ -299,7 +315,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::LeaseGone`] where it was settled or has lapsed.
     pub async fn renew(&self, lease: &LeaseId, ttl: Duration) -> Result<Timestamp, PoolError> {
-        self.within_limit(self.store().renew(self.policy(), lease, ttl)).await?.ok_or(PoolError::LeaseGone)
+        self.within_limit("renew", self.store().renew(self.policy(), lease, ttl)).await?.ok_or(PoolError::LeaseGone)
     }
 
     /// Adds keys in this order.
@@ -308,7 +324,7 @@ impl Pool {
     /// Where the store does not answer: some may have been added. The same ones can be added again, for what the pool
     /// has is known.
     pub async fn add(&self, keys: &[NewKey]) -> Result<AddedKeys, PoolError> {
-        self.within_limit(self.store().add(self.policy(), keys)).await
+        self.within_limit("add", self.store().add(self.policy(), keys)).await
     }
 
     /// Which of these keys the pool has already, by secret or id; one answer per key. Changes nothing.
@@ -316,7 +332,7 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer.
     pub async fn known(&self, keys: &[NewKey]) -> Result<Vec<bool>, PoolError> {
-        self.within_limit(self.store().known(self.policy(), keys)).await
+        self.within_limit("known", self.store().known(self.policy(), keys)).await
     }
 
     /// A part of the pool's keys, in the order of their places: by id, in an `in_order` pool as they were added.
@@ -324,7 +340,7 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer.
     pub async fn list(&self, page: Page) -> Result<Seen<Vec<KeyRecord>>, PoolError> {
-        self.within_limit(self.store().list(self.policy(), page)).await
+        self.within_limit("list", self.store().list(self.policy(), page)).await
     }
 
     /// One key with all that is stored of it.
@@ -332,7 +348,7 @@ impl Pool {
     /// # Errors
     /// [`PoolError::UnknownKey`].
     pub async fn show(&self, id: KeyId) -> Result<Seen<KeyRecord>, PoolError> {
-        self.within_limit(self.store().show(self.policy(), id)).await?.ok_or(PoolError::UnknownKey)
+        self.within_limit("show", self.store().show(self.policy(), id)).await?.ok_or(PoolError::UnknownKey)
     }
 
     /// Changes a key as an operator wants it, and answers it as it is then.
@@ -340,8 +356,9 @@ impl Pool {
     /// # Errors
     /// [`PoolError::UnknownKey`]; [`PoolError::KnownSecret`] where another key has the new secret: nothing was changed.
     pub async fn change(&self, id: KeyId, change: &KeyChange) -> Result<Seen<KeyRecord>, PoolError> {
-        match self.within_limit(self.store().change(self.policy(), id, change)).await? {
+        match self.within_limit("change", self.store().change(self.policy(), id, change)).await? {
             Changed::Changed(key) => {
+                self.tell_changed(change);
                 self.0.line.freed();
                 Ok(*key)
             }
@@ -355,8 +372,11 @@ impl Pool {
     /// # Errors
     /// [`PoolError::UnknownKey`].
     pub async fn remove(&self, id: KeyId) -> Result<(), PoolError> {
-        match self.within_limit(self.store().remove(self.policy(), id)).await? {
-            true => Ok(()),
+        match self.within_limit("remove", self.store().remove(self.policy(), id)).await? {
+            true => {
+                self.tell_moved(Transition::Removed, 1);
+                Ok(())
+            }
             false => Err(PoolError::UnknownKey),
         }
     }
@@ -366,7 +386,8 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: it can be repeated.
     pub async fn reset(&self, ids: &[KeyId]) -> Result<Vec<KeyId>, PoolError> {
-        let reset = self.within_limit(self.store().reset(self.policy(), ids)).await?;
+        let reset = self.within_limit("reset", self.store().reset(self.policy(), ids)).await?;
+        self.tell_moved(Transition::Reset, reset.len() as u64);
         self.0.line.freed();
         Ok(reset)
     }
@@ -392,7 +413,9 @@ impl Pool {
     /// # Errors
     /// [`PoolError::LeaseGone`] where it was settled or has lapsed.
     pub async fn find_lease(&self, lease: &LeaseId) -> Result<OpenLease, PoolError> {
-        self.within_limit(self.store().find_lease(self.policy(), lease)).await?.ok_or(PoolError::LeaseGone)
+        self.within_limit("find_lease", self.store().find_lease(self.policy(), lease))
+            .await?
+            .ok_or(PoolError::LeaseGone)
     }
 
     /// What the pool's collection or table holds; of invalid documents and of duplicates the first `listed`. Asked of

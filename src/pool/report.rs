@@ -14,6 +14,8 @@ impl Service for Uses {
     type Got = Option<Settled>;
     type Leave = ();
 
+    const NAME: &'static str = "report";
+
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.uses
     }
@@ -31,15 +33,16 @@ impl Service for Uses {
         let settled = match &callers[..] {
             [caller] => {
                 let settled = pool.store().report(pool.policy(), &caller.ask, Report::USED);
-                pool.until(deadline, settled).await.map(|settled| vec![settled])
+                pool.until("report", deadline, settled).await.map(|settled| vec![settled])
             }
             callers => {
                 let leases: Vec<LeaseId> = callers.iter().map(|caller| caller.ask.clone()).collect();
-                pool.until(deadline, pool.store().report_used(pool.policy(), &leases)).await
+                pool.until("report_used", deadline, pool.store().report_used(pool.policy(), &leases)).await
             }
         };
         match settled {
             Ok(settled) => {
+                pool.tell_counted(settled.iter().flatten().map(|settled| (settled.id, settled.usage_count)));
                 for (caller, settled) in callers.into_iter().zip(settled) {
                     caller.answer(Ok(settled));
                 }
@@ -57,9 +60,12 @@ impl Pool {
     pub async fn report(&self, lease: &LeaseId, report: Report) -> Result<Settled, PoolError> {
         let settled = match report.outcome() {
             Outcome::Used => self.ask::<Uses>(lease.clone()).await?,
-            _ => self.within_limit(self.store().report(self.policy(), lease, report)).await?,
+            _ => self.within_limit("report", self.store().report(self.policy(), lease, report)).await?,
         };
-        let settled = settled.ok_or(PoolError::LeaseGone)?;
+        let Some(settled) = settled else {
+            self.0.metrics.reported_gone();
+            return Err(PoolError::LeaseGone);
+        };
         self.tell_reported(lease, report.outcome(), &settled);
         self.0.line.freed();
         Ok(settled)

@@ -38,7 +38,8 @@ impl Pool {
             return Ok(stats.clone());
         }
         let started = Instant::now();
-        let stats = self.until(deadline, self.store().stats(self.policy(), self.policy().uses_per_key)).await?;
+        let stats =
+            self.until("stats", deadline, self.store().stats(self.policy(), self.policy().uses_per_key)).await?;
         *recent = Some(Computed { started, ended: Instant::now(), stats: stats.clone() });
         Ok(stats)
     }

@@ -38,10 +38,11 @@ async fn sweep_for_ever(pools: &Pools) {
 async fn sweep(pool: &Pool) -> Result<(), PoolError> {
     let policy = pool.policy();
     for _ in 0..PARTS {
-        let count = pool.within_limit(pool.store().sweep(policy)).await?;
+        let count = pool.within_limit("sweep", pool.store().sweep(policy)).await?;
         if count == 0 {
             break;
         }
+        pool.0.metrics.lapsed(count);
         tracing::info!(event = "leases_lapsed", pool = %policy.name, count, "leases lapsed without a report");
     }
     Ok(())

@@ -1,7 +1,11 @@
 //! Taking: a key handed out and counted in one step, without a lease.
 
+use tokio::time::Instant;
+
 use super::desk::{Caller, Desk, Service, Turn, earliest, refuse};
 use super::{Pool, PoolError, PoolInner};
+use crate::domain::UsageCount;
+use crate::metrics::HandOut;
 use crate::store::Taken;
 
 /// The desk of the takes: those who go together take uses of the same key, as many as are left.
@@ -11,6 +15,8 @@ impl Service for Takes {
     type Ask = ();
     type Got = Taken;
     type Leave = Turn;
+
+    const NAME: &'static str = "take";
 
     fn desk(pool: &PoolInner) -> &Desk<Self> {
         &pool.takes
@@ -28,7 +34,7 @@ impl Service for Takes {
         let deadline = earliest(&callers);
         let uses = u32::try_from(callers.len()).unwrap_or(u32::MAX);
         let taken = pool.look(pool.policy().uses_per_key, deadline, || async {
-            pool.until(deadline, pool.store().take(pool.policy(), uses)).await
+            pool.until("take", deadline, pool.store().take(pool.policy(), uses)).await
         });
         let taken = match taken.await {
             Ok(taken) => taken,
@@ -41,6 +47,7 @@ impl Service for Takes {
         };
         drop(turn);
         pool.tell_handed_out(taken.id);
+        pool.tell_counted([(taken.id, UsageCount::Whole(taken.usage_count))]);
         let again = callers.split_off(callers.len().min(taken.uses as usize));
         for caller in callers {
             caller.answer(Ok(Taken { uses: 1, ..taken.clone() }));
@@ -60,6 +67,8 @@ impl Pool {
     /// [`PoolError::NoUsableKey`] after a look that could have found one.
     pub async fn take(&self) -> Result<Taken, PoolError> {
         self.check_resolved()?;
-        self.ask::<Takes>(()).await
+        let came = Instant::now();
+        let taken = self.ask::<Takes>(()).await;
+        self.measure_empty(self.measure(came, taken, |_| HandOut::Take))
     }
 }

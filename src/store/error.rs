@@ -34,6 +34,16 @@ impl StoreError {
         }
     }
 
+    /// What is known of it in one word.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Away(_) => "away",
+            Self::Unresolved(_) => "unresolved",
+            Self::Refused(_) => "refused",
+            Self::Unusable(_) => "unusable",
+        }
+    }
+
     /// The whole chain of causes in one line, for the log.
     pub fn chain(&self) -> String {
         causes(self).join(": ")

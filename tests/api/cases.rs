@@ -157,6 +157,7 @@ const CASES: &[Case] = &[
     case("GET", "/api/plantid", SERVICE),
     case("GET", "/api/healthid", SERVICE),
     case("GET", "/api/stats", STATS),
+    case("GET", "/metrics", STATS),
     case("GET", "/livez", None),
     case("GET", "/readyz", None),
 ];

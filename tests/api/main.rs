@@ -17,6 +17,7 @@ mod increment_usage;
 mod keys;
 mod leases;
 mod look_up;
+mod metrics;
 mod operators;
 mod problems;
 mod server;

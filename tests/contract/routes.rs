@@ -31,6 +31,7 @@ const TABLE: &[Row] = &[
     ("service or open GET /api/plantid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty", "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
     ("service or open GET /api/healthid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty"]),
     ("stats or open GET /api/stats", &[ACCESS, NONSENSE, "tests/api/flask.rs::the_statistics_have_the_older_shape_and_all_pools"]),
+    ("stats GET /metrics", &[ACCESS, NONSENSE, "tests/api/metrics.rs::what_was_done_is_counted_by_pool", "tests/monitoring/main.rs::the_metrics_are_as_prometheus_wants_them"]),
     ("open GET /livez", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/store_away/mongodb.rs::a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_count"]),
     ("open GET /readyz", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/api/health.rs::a_server_that_stops_is_not_ready"]),
 ];

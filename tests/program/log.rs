@@ -17,6 +17,7 @@ on_both_stores!(
     a_pool_that_goes_to_its_next_key_and_runs_dry_is_told,
     leases_that_lapse_are_told,
     an_import_is_told,
+    the_trace_of_a_caller_stands_on_the_lines_of_its_request,
     what_an_operator_does_is_told_in_the_log_file,
     a_moved_log_file_is_left_and_no_line_is_lost,
 );
@@ -132,6 +133,21 @@ async fn leases_that_lapse_are_told(place: Place) {
     logging.lease("stability", json!({"ttl_seconds": 1})).await.unwrap();
     let told = logging.told("leases_lapsed");
     assert_eq!((&told["pool"], &told["count"]), (&json!("stability"), &json!(1)));
+}
+
+async fn the_trace_of_a_caller_stands_on_the_lines_of_its_request(place: Place) {
+    let mut logging = Logging::start(&place, "");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let add = logging.client.post(format!("{}/v1/pools/stability/keys", logging.program.url));
+    let add = add.header("traceparent", trace).json(&json!({"api_keys": ["sk-log-0123456789a"]}));
+    assert_eq!(add.send().await.unwrap().status(), StatusCode::OK);
+    for event in ["admin", "import_done"] {
+        let told = logging.told(event);
+        assert_eq!(told["trace.id"], "4bf92f3577b34da6a3ce929d0e0e4736", "{told}");
+        assert_eq!(told["trace.parent"], "00f067aa0ba902b7", "{told}");
+    }
+    // And on no others.
+    assert!(logging.told("started").get("trace.id").is_none());
 }
 
 async fn an_import_is_told(place: Place) {
