@@ -12,7 +12,7 @@ use super::{Failure, store};
 use crate::back_off::BackOff;
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
-use crate::http::{self, Frame, Limits};
+use crate::http::{self, Frame, Hosts, Limits};
 use crate::key_files::{self, Followed};
 use crate::pool::{self, ComingKeys, Pools};
 use crate::shutdown::Signals;
@@ -51,7 +51,13 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     let stop = CancellationToken::new();
     let limits = Limits::new(settings.body_limit, settings.max_in_flight, settings.store_timeout);
     let limits = raise_file_limit(limits);
-    let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: settings.open_flask, stopping: stop.clone() };
+    let frame = Frame {
+        limits,
+        tokens: tokens.subscribe(),
+        open_flask: settings.open_flask,
+        hosts: hosts(settings),
+        stopping: stop.clone(),
+    };
     let files = followed(settings, &pools);
     let coming: Vec<ComingKeys> = files.iter().map(|file| file.pool.expect_keys()).collect();
     let server = tokio::spawn(http::serve(listener, pools.clone(), frame));
@@ -94,6 +100,13 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
             Err(Failure::Failed("stopped at once by a second signal; requests in flight were cut off".to_owned()))
         }
     }
+}
+
+/// By which names the server may be called: where nobody needs a token, by those that lead to this machine alone. With
+/// `--insecure-open` something in front of it knows its callers, and calls it as it likes.
+fn hosts(settings: &Settings) -> Hosts {
+    let is_for_anybody_here = settings.tokens.is_empty() && !settings.insecure_open;
+    if is_for_anybody_here || !settings.hosts.is_empty() { Hosts::own_and(&settings.hosts) } else { Hosts::any() }
 }
 
 /// As many open files as the system lets the process have: each caller's connection is one.

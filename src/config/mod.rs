@@ -24,7 +24,7 @@ use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 30] = [
+pub const SETTINGS: [&str; 31] = [
     "MONGODB_URI",
     "MONGO_URI",
     "MONGODB_DATABASE",
@@ -34,6 +34,7 @@ pub const SETTINGS: [&str; 30] = [
     "FLASK_RUN_PORT",
     "KEYLEND_TOKENS",
     "KEYLEND_OPEN_FLASK",
+    "KEYLEND_HOSTS",
     "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
@@ -72,6 +73,9 @@ pub struct Settings {
     pub tokens: Tokens,
     /// `KEYLEND_OPEN_FLASK` (false): the older Flask server's routes need no token.
     pub open_flask: bool,
+    /// `KEYLEND_HOSTS` (none): names by which a server may be called besides those of its machine, such as that of a proxy
+    /// on the same machine; looked at where there are no tokens, and wherever it is set.
+    pub hosts: Vec<String>,
     /// `KEYLEND_COMBINE` (on): callers who come while others are served go to the store together.
     pub combine: bool,
     /// `KEYLEND_MAX_IN_FLIGHT` (1024): how many requests are answered at once.
@@ -202,6 +206,7 @@ impl Settings {
             insecure_open: source.flags.insecure_open,
             tokens,
             open_flask: reader.open_flask(),
+            hosts: reader.hosts(),
             combine: reader.combine(),
             max_in_flight: reader.max_in_flight(),
             body_limit: reader.body_limit(),
@@ -358,6 +363,18 @@ impl Reader<'_> {
 
     fn open_flask(&mut self) -> bool {
         self.parsed("KEYLEND_OPEN_FLASK", false, "true or false", truth, bool::to_string)
+    }
+
+    fn hosts(&mut self) -> Vec<String> {
+        let expected = "names without ports, separated by commas, such as keys.example,flask_api";
+        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let parse = |text: &str| {
+            let names: Vec<&str> = text.split(',').map(str::trim).collect();
+            let good = names.iter().all(|name| !name.is_empty() && is_name(name));
+            good.then(|| names.into_iter().map(str::to_owned).collect())
+        };
+        let show = |names: &Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        self.parsed("KEYLEND_HOSTS", Vec::new(), expected, parse, show)
     }
 
     fn max_in_flight(&mut self) -> usize {
@@ -601,6 +618,10 @@ mod tests {
             ("KEYLEND_COMBINE", "off", true),
             ("KEYLEND_COMBINE", "perhaps", false),
             ("KEYLEND_OPEN_FLASK", "true", true),
+            ("KEYLEND_HOSTS", "keys.example, flask_api", true),
+            ("KEYLEND_HOSTS", "keys.example:5000", false),
+            ("KEYLEND_HOSTS", "http://keys.example", false),
+            ("KEYLEND_HOSTS", "a,,b", false),
             ("KEYLEND_OPEN_FLASK", "perhaps", false),
             ("FLASK_DEBUG", "False", true),
             ("FLASK_DEBUG", "maybe", false),

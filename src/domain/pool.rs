@@ -53,6 +53,9 @@ pub enum Picks {
 pub const COOL_DOWN: Duration = Duration::from_secs(1);
 
 impl Picks {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::LeastRecentlyUsed, Self::InOrder];
+
     /// The configured and shown word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,6 +75,9 @@ pub enum Lapsed {
 }
 
 impl Lapsed {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Count, Self::Refund];
+
     /// The configured and shown word.
     pub const fn as_str(self) -> &'static str {
         match self {

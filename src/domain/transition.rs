@@ -1,5 +1,7 @@
 //! Transitions: what takes a key out of use, and what brings it back.
 
+use super::state::State;
+
 /// Why a key went out of use or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
@@ -39,6 +41,17 @@ impl Transition {
         Self::Removed,
         Self::RemovedFromFile,
     ];
+
+    /// What the key is afterwards, as far as this alone tells.
+    pub const fn leads_to(self) -> &'static str {
+        match self {
+            Self::Spent => State::Spent.as_str(),
+            Self::RateLimited => State::Resting.as_str(),
+            Self::Exhausted | Self::Rejected | Self::Disabled | Self::RemovedFromFile => State::Disabled.as_str(),
+            Self::Enabled | Self::RestEnded | Self::Reset => State::Usable.as_str(),
+            Self::Removed => "removed",
+        }
+    }
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {

@@ -10,7 +10,7 @@ use super::problem::Answer;
 use super::reply;
 use crate::domain::{Key, PoolStats};
 use crate::pool::{Pool, PoolError};
-use crate::wire::flask::{FilePool, FlaskStatsReply, NoStatsReply, TakenReply};
+use crate::wire::flask::{FilePool, FlaskAnswerReply, FlaskStatsReply, NoStatsReply, TakenReply};
 
 const PLANTID: &str = "plantid";
 const HEALTHID: &str = "healthid";
@@ -43,7 +43,7 @@ async fn stats(caller: Caller) -> Answer {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(error = error.chain(), "the statistics could not be gathered");
-            reply::ok(&NoStatsReply::FAILED)
+            reply::ok(&FlaskAnswerReply::Failed(NoStatsReply::FAILED))
         }
     })
 }
@@ -57,7 +57,7 @@ async fn gather(caller: &Caller, plantid: &Pool, healthid: &Pool) -> Result<Resp
     let file = |pool, (stats, next)| FilePool { policy: Pool::policy(pool), stats, next };
     let plantid = file(plantid, (&first.0, first.1.as_ref()));
     let healthid = file(healthid, (&second.0, second.1.as_ref()));
-    Ok(reply::ok(&FlaskStatsReply::new(&plantid, &healthid, all)))
+    Ok(reply::ok(&FlaskAnswerReply::Stats(FlaskStatsReply::new(&plantid, &healthid, all))))
 }
 
 /// The pool as it is, and the key that goes first.

@@ -72,6 +72,9 @@ impl<H> Gate<H> {
         let (mut head, body) = request.into_parts();
         // Never the path itself: it can hold a lease's id.
         tracing::Span::current().record("route", route.path);
+        if route.access != Access::Open {
+            self.frame.hosts.check(&head.headers, head.uri.authority())?;
+        }
         let mut room = None;
         let caller = match route.access {
             Access::Open => None,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
@@ -10,8 +11,9 @@ use super::problem::{Answer, Problem};
 use super::reply;
 use crate::pool::Pools;
 
-#[derive(Serialize)]
-struct Health {
+/// How it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
     status: &'static str,
 }
 

@@ -6,17 +6,21 @@
 
 mod body;
 mod caller;
+mod docs;
+mod events;
 mod export;
 mod find_usable_key;
 mod flask;
 mod gate;
 mod health;
+mod hosts;
 mod increment_usage;
 mod keys;
 mod leases;
 mod limits;
 mod look_up;
 mod metrics;
+mod openapi;
 mod prefer;
 mod problem;
 mod query;
@@ -36,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Tokens;
 
+pub use hosts::Hosts;
 pub use limits::Limits;
 pub use problem::codes;
 pub use serve::serve;
@@ -50,6 +55,8 @@ pub struct Frame {
     pub tokens: watch::Receiver<Arc<Tokens>>,
     /// `KEYLEND_OPEN_FLASK`: the older server's routes need no token.
     pub open_flask: bool,
+    /// `KEYLEND_HOSTS`: by which names the server may be called.
+    pub hosts: Hosts,
     /// Cancelled when the process is to stop: nothing is accepted any more, and the instance is not ready.
     pub stopping: CancellationToken,
 }

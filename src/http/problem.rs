@@ -1,6 +1,10 @@
 //! Problems: what goes wrong, as RFC 9457 says it. The one place where an error gets its code, status and text.
 
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use warp::Reply;
 use warp::http::StatusCode;
 use warp::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -27,6 +31,7 @@ pub(super) enum Code {
     UnknownPool,
     UnknownKey,
     InvalidKey,
+    KnownKey,
     NotFound,
     MethodNotAllowed,
     LeaseGone,
@@ -40,13 +45,14 @@ pub(super) enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::NoUsableKey,
         Self::StoreUnavailable,
         Self::Overloaded,
         Self::UnknownPool,
         Self::UnknownKey,
         Self::InvalidKey,
+        Self::KnownKey,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::LeaseGone,
@@ -68,6 +74,7 @@ impl Code {
             Self::UnknownPool => ("unknown_pool", StatusCode::NOT_FOUND, "Unknown pool"),
             Self::UnknownKey => ("unknown_key", StatusCode::NOT_FOUND, "Unknown key"),
             Self::InvalidKey => ("invalid_key", StatusCode::CONFLICT, "Invalid key"),
+            Self::KnownKey => ("known_key", StatusCode::CONFLICT, "Known key"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::LeaseGone => ("lease_gone", StatusCode::GONE, "Lease gone"),
@@ -81,6 +88,18 @@ impl Code {
             Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
+    }
+}
+
+impl Code {
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status of its answers.
+    pub(super) const fn status(self) -> StatusCode {
+        self.row().1
     }
 }
 
@@ -100,23 +119,50 @@ pub(super) struct Problem {
     pool: Option<(PoolName, Box<PoolStats>)>,
 }
 
-#[derive(Serialize)]
-struct ProblemBody<'a> {
+/// What went wrong, and what to do next (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
     r#type: String,
     title: &'static str,
     status: u16,
+    /// Stable: what programs go by.
+    #[schema(value_type = Code)]
     code: &'static str,
+    /// What to do next.
     detail: &'a str,
-    #[serde(flatten)]
-    pool: Option<PoolMembers<'a>>,
+    /// Where there is no usable key: the pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PoolName>)]
+    pool: Option<&'a str>,
+    /// And why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeyCountsReply>,
+    /// And when the next one is due by itself; null where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>)]
+    next_due_at: Option<Option<Timestamp>>,
 }
 
-#[derive(Serialize)]
-struct PoolMembers<'a> {
-    pool: &'a str,
-    keys: KeyCountsReply,
-    next_due_at: Option<Timestamp>,
+impl ProblemBody<'_> {
+    /// A problem with this code, as a description of the interface shows one.
+    pub(super) fn example(code: Code) -> Value {
+        let (name, status, title) = code.row();
+        json!({
+            "type": format!("urn:keylend:problem:{name}"), "title": title, "status": status.as_u16(), "code": name,
+            "detail": "what to do next",
+        })
+    }
 }
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.map(Self::name);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for Code {}
 
 impl Problem {
     /// A problem; `detail` says what to do next.
@@ -174,7 +220,8 @@ impl From<PoolError> for Problem {
                 Code::InvalidKey,
                 "the key's usage_count is no number that can be counted on; nothing was changed: correct it in the store",
             ),
-            PoolError::KnownSecret => Self::invalid(
+            PoolError::KnownSecret => Self::new(
+                Code::KnownKey,
                 "another key of the pool has this api_key; nothing was changed: give another one, or remove that key first",
             ),
             PoolError::LeaseGone => Self::new(
@@ -235,8 +282,9 @@ fn why_none(pool: &PoolName, stats: &PoolStats) -> String {
     format!("pool {pool}: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
-impl Reply for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// Its body, as JSON.
+    pub(super) fn body(&self) -> String {
         let (code, status, title) = self.code.row();
         let body = ProblemBody {
             r#type: format!("urn:keylend:problem:{code}"),
@@ -244,14 +292,17 @@ impl Reply for Problem {
             status: status.as_u16(),
             code,
             detail: &self.detail,
-            pool: self.pool.as_ref().map(|(pool, stats)| PoolMembers {
-                pool: pool.as_str(),
-                keys: KeyCountsReply::from(stats.keys),
-                next_due_at: stats.next_due_at,
-            }),
+            pool: self.pool.as_ref().map(|(pool, _)| pool.as_str()),
+            keys: self.pool.as_ref().map(|(_, stats)| KeyCountsReply::from(stats.keys)),
+            next_due_at: self.pool.as_ref().map(|(_, stats)| stats.next_due_at),
         };
-        let body = serde_json::to_vec(&body).expect("a problem has only text and numbers");
-        let mut response = reply::response(status, "application/problem+json", body);
+        serde_json::to_string(&body).expect("a problem has only text and numbers")
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let mut response = reply::response(self.code.status(), "application/problem+json", self.body().into_bytes());
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -298,7 +349,7 @@ mod tests {
             (PoolError::UnknownPool { known: "stability".into() }, "unknown_pool", 404, None),
             (PoolError::UnknownKey, "unknown_key", 404, None),
             (PoolError::InvalidKey, "invalid_key", 409, None),
-            (PoolError::KnownSecret, "invalid_request", 400, None),
+            (PoolError::KnownSecret, "known_key", 409, None),
             (PoolError::LeaseGone, "lease_gone", 410, None),
             (PoolError::Overloaded, "overloaded", 503, Some("1")),
             (none(stats(&[(State::Spent, 5)], None)), "no_usable_key", 503, None),

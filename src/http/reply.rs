@@ -17,6 +17,15 @@ pub(super) fn ok(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)
 }
 
+/// What is the same as long as the program runs, and holds nothing of anybody's: it may be kept, and is asked for anew.
+pub(super) fn kept(content_type: &str, body: impl Reply) -> Response {
+    let mut response = body.into_response();
+    let content_type = HeaderValue::from_str(content_type).expect("a media type is made of letters");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();

@@ -7,7 +7,10 @@ use warp::http::header::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
-use super::{Frame, find_usable_key, flask, health, increment_usage, keys, leases, look_up, metrics, recover, stats};
+use super::{
+    Frame, docs, events, find_usable_key, flask, health, increment_usage, keys, leases, look_up, metrics, openapi,
+    recover, stats,
+};
 use crate::domain::Role;
 use crate::pool::Pools;
 
@@ -80,6 +83,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::GET,    "/v1/pools",                        STATS,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/v1/stats",                        STATS,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/v1/pools/{pool}/stats",           STATS,   Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/v1/events",                       STATS,   Takes::Nothing, Pace::Long),
     Route::new(Method::GET,    "/v1/pools/{pool}/keys",            ADMIN,   Takes::Nothing, Pace::Quick),
     Route::new(Method::POST,   "/v1/pools/{pool}/keys",            ADMIN,   Takes::Keys,    Pace::Long),
     Route::new(Method::GET,    "/v1/pools/{pool}/keys/{id}",       ADMIN,   Takes::Nothing, Pace::Quick),
@@ -91,6 +95,9 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::GET,    "/api/healthid",                    TAKE,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/api/stats",                       WATCH,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/metrics",                         STATS,   Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/openapi.json",                    OPEN,    Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/docs",                            OPEN,    Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/docs/{file}",                     OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/livez",                           OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/readyz",                          OPEN,    Takes::Nothing, Pace::Quick),
 ];
@@ -142,11 +149,17 @@ pub(super) fn handlers(pools: &Pools, frame: &Frame) -> BoxedFilter<(Response,)>
         .unify()
         .or(stats::routes())
         .unify()
+        .or(events::route(frame.stopping.clone()))
+        .unify()
         .or(keys::routes(frame.limits))
         .unify()
         .or(flask::routes())
         .unify()
         .or(metrics::route())
+        .unify()
+        .or(openapi::route())
+        .unify()
+        .or(docs::routes())
         .unify()
         .or(health::routes(pools.clone(), frame.stopping.clone()))
         .unify()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Pool;
+use super::history::Moved;
 use super::measured::clock;
 use crate::domain::{KeyChange, KeyId, LeaseId, Outcome, Picks, PoolStats, Rest, Transition, UsageCount};
 use crate::store::{Incremented, Settled};
@@ -96,7 +97,7 @@ impl Pool {
             Outcome::Exhausted => (Transition::Exhausted, "key_disabled", "a report disabled the key"),
             Outcome::Rejected => (Transition::Rejected, "key_disabled", "a report disabled the key"),
         };
-        self.tell_moved(transition, 1);
+        self.tell_moved(transition, Some(settled.id), 1);
         tracing::warn!(
             event,
             pool = %self.policy().name,
@@ -114,7 +115,7 @@ impl Pool {
         let limit = u64::from(self.policy().uses_per_key);
         let spent = counted.into_iter().filter(|(_, count)| count.whole() == Some(limit));
         let spent: HashSet<KeyId> = spent.map(|(key, _)| key).collect();
-        self.tell_moved(Transition::Spent, spent.len() as u64);
+        spent.into_iter().for_each(|key| self.tell_moved(Transition::Spent, Some(key), 1));
     }
 
     /// Uses were counted without a lease.
@@ -127,19 +128,20 @@ impl Pool {
     }
 
     /// An operator changed a key.
-    pub(super) fn tell_changed(&self, change: &KeyChange) {
+    pub(super) fn tell_changed(&self, key: KeyId, change: &KeyChange) {
         match change.is_active {
-            Some(true) => self.tell_moved(Transition::Enabled, 1),
-            Some(false) => self.tell_moved(Transition::Disabled, 1),
+            Some(true) => self.tell_moved(Transition::Enabled, Some(key), 1),
+            Some(false) => self.tell_moved(Transition::Disabled, Some(key), 1),
             None => {}
         }
         if matches!(change.rest, Some(Rest::End)) {
-            self.tell_moved(Transition::RestEnded, 1);
+            self.tell_moved(Transition::RestEnded, Some(key), 1);
         }
     }
 
-    /// Keys went out of use, or came back.
-    pub(super) fn tell_moved(&self, transition: Transition, keys: u64) {
+    /// Keys went out of use, or came back; `key` where it is one.
+    pub(super) fn tell_moved(&self, transition: Transition, key: Option<KeyId>, keys: u64) {
         self.0.metrics.moved(transition, keys);
+        self.0.history.moved(Moved { at: clock(), key, masked: None, keys, transition });
     }
 }

@@ -44,7 +44,10 @@ impl Pool {
     /// Where the store does not answer: it can be repeated.
     pub async fn withdraw(&self, ids: &[KeyId]) -> Result<u64, PoolError> {
         let withdrawn = self.within_limit("withdraw", self.store().withdraw(self.policy(), ids)).await?;
-        self.tell_moved(Transition::RemovedFromFile, withdrawn);
+        if withdrawn > 0 {
+            let one = ids.first().copied().filter(|_| ids.len() == 1);
+            self.tell_moved(Transition::RemovedFromFile, one, withdrawn);
+        }
         Ok(withdrawn)
     }
 

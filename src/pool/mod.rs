@@ -6,6 +6,7 @@ mod events;
 pub mod export;
 mod files;
 mod find;
+mod history;
 pub mod import;
 mod increment;
 mod lend;
@@ -27,9 +28,10 @@ use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
 pub use files::ComingKeys;
+pub use history::{MINUTES, Moved};
 pub use increment::Counted;
 pub use lend::{Ask, Lent};
-pub use measured::measure_all;
+pub use measured::{Lately, measure_all};
 pub use sweep::sweep_until;
 pub use wait::WAITERS;
 
@@ -110,6 +112,7 @@ impl Pools {
                 waiting_room: waiting_room.clone(),
                 line: wait::Line::default(),
                 told: events::Told::default(),
+                history: history::History::default(),
                 outage: outage.clone(),
             };
             Pool(Arc::new(pool))
@@ -249,6 +252,7 @@ struct PoolInner {
     waiting_room: wait::WaitingRoom,
     line: wait::Line,
     told: events::Told,
+    history: history::History,
     outage: outage::Outage,
     metrics: PoolMetrics,
     store_metrics: StoreMetrics,
@@ -358,7 +362,7 @@ impl Pool {
     pub async fn change(&self, id: KeyId, change: &KeyChange) -> Result<Seen<KeyRecord>, PoolError> {
         match self.within_limit("change", self.store().change(self.policy(), id, change)).await? {
             Changed::Changed(key) => {
-                self.tell_changed(change);
+                self.tell_changed(id, change);
                 self.0.line.freed();
                 Ok(*key)
             }
@@ -374,7 +378,7 @@ impl Pool {
     pub async fn remove(&self, id: KeyId) -> Result<(), PoolError> {
         match self.within_limit("remove", self.store().remove(self.policy(), id)).await? {
             true => {
-                self.tell_moved(Transition::Removed, 1);
+                self.tell_moved(Transition::Removed, Some(id), 1);
                 Ok(())
             }
             false => Err(PoolError::UnknownKey),
@@ -387,7 +391,11 @@ impl Pool {
     /// Where the store does not answer: it can be repeated.
     pub async fn reset(&self, ids: &[KeyId]) -> Result<Vec<KeyId>, PoolError> {
         let reset = self.within_limit("reset", self.store().reset(self.policy(), ids)).await?;
-        self.tell_moved(Transition::Reset, reset.len() as u64);
+        match reset[..] {
+            [] => {}
+            [one] => self.tell_moved(Transition::Reset, Some(one), 1),
+            _ => self.tell_moved(Transition::Reset, None, reset.len() as u64),
+        }
         self.0.line.freed();
         Ok(reset)
     }

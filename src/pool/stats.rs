@@ -40,6 +40,7 @@ impl Pool {
         let started = Instant::now();
         let stats =
             self.until("stats", deadline, self.store().stats(self.policy(), self.policy().uses_per_key)).await?;
+        self.0.history.counted(stats.generated_at, stats.left);
         *recent = Some(Computed { started, ended: Instant::now(), stats: stats.clone() });
         Ok(stats)
     }

@@ -1,22 +1,25 @@
 //! What operators ask over HTTP: to list keys, to change one, to count anew.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::record::KeyRecordReply;
+use super::whole::Whole;
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyChange, KeyId, KeyRecord, Policy, Rest, Secret};
 use crate::store::Seen;
 
 /// The longest note that is taken, in characters.
-const MAX_NOTE: usize = 1000;
+pub(super) const MAX_NOTE: usize = 1000;
 
 /// How many ids are counted anew in one request.
-const MAX_IDS: usize = 1000;
+pub(super) const MAX_IDS: usize = 1000;
 
 /// A part of a pool's keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeysReply<'a> {
     keys: Vec<KeyRecordReply<'a>>,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -37,7 +40,7 @@ pub struct ChangeBody {
     #[serde(default, deserialize_with = "named")]
     is_active: Option<bool>,
     #[serde(default, deserialize_with = "named")]
-    usage_count: Option<u64>,
+    usage_count: Option<Whole>,
     #[serde(default, deserialize_with = "named")]
     resting_until: Option<()>,
     #[serde(default, deserialize_with = "named")]
@@ -58,11 +61,11 @@ impl ChangeBody {
     /// The change that is meant; None where nothing is named, or something has not its shape.
     pub fn change(self) -> Option<KeyChange> {
         let secret = self.api_key.map(|secret| Secret::parse(&secret)).transpose().ok()?;
-        let count_fits = self.usage_count.is_none_or(|count| count <= MAX_USAGE_COUNT);
+        let count_fits = self.usage_count.is_none_or(|Whole(count)| count <= MAX_USAGE_COUNT);
         let note_fits = self.note.iter().flatten().all(|note| note.chars().count() <= MAX_NOTE);
         let change = KeyChange {
             is_active: self.is_active,
-            usage_count: self.usage_count,
+            usage_count: self.usage_count.map(|Whole(count)| count),
             rest: self.resting_until.map(|()| Rest::End),
             note: self.note,
             secret,
@@ -115,11 +118,12 @@ impl ResetBody {
 }
 
 /// What became of the keys that were to be counted anew.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ResetReply {
     /// How many have the count 0 now.
     pub reset: u64,
     /// The ids that the pool does not have.
+    #[schema(value_type = Vec<KeyId>)]
     pub unknown: Vec<String>,
 }
 

@@ -1,12 +1,13 @@
 //! The older Flask server's replies, member by member as its clients and its bot read them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::stats::PoolStatsReply;
 use crate::domain::{Key, Policy, PoolStats, State};
 
 /// The answer to `/api/plantid` and `/api/healthid`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TakenReply<'a> {
     /// A key, or what the older server says where it has none.
@@ -39,7 +40,7 @@ impl<'a> TakenReply<'a> {
 }
 
 /// The statistics could not be had.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct NoStatsReply {
     error: &'static str,
 }
@@ -50,28 +51,38 @@ impl NoStatsReply {
 }
 
 /// The answer to `/api/stats`: the older two members, and all pools beside them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct FlaskStatsReply<'a> {
     keys: Both<FileReply>,
     requests: Both<RequestsReply>,
     pools: Vec<PoolStatsReply<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Both<T> {
     plantid: T,
     healthid: T,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct FileReply {
     keys_available: u64,
     status: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RequestsReply {
     requests_until_rotation: u64,
+}
+
+/// What `/api/stats` answers.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum FlaskAnswerReply<'a> {
+    /// The statistics.
+    Stats(FlaskStatsReply<'a>),
+    /// That they could not be had.
+    Failed(NoStatsReply),
 }
 
 /// One of the two pools that the older server had.

@@ -1,9 +1,10 @@
 //! Keys: how one is named, found, counted, looked up, and how many are added.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::state::state;
-use crate::domain::{Key, KeyRef, Policy, Secret, Timestamp, UsageCount};
+use crate::domain::{Key, KeyId, KeyRef, Policy, PoolName, Secret, State, Timestamp, UsageCount};
 use crate::pool::import::{Summary, Verdict};
 use crate::store::{FoundKey, Seen};
 
@@ -30,10 +31,13 @@ impl KeyRefBody {
 }
 
 /// The answer to `find_usable_key`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct FoundKeyReply<'a> {
+    #[schema(value_type = PoolName)]
     pool: &'a str,
+    #[schema(value_type = KeyId)]
     id: String,
+    #[schema(value_type = Secret)]
     api_key: &'a str,
     usage_count: u64,
     last_used: Timestamp,
@@ -53,9 +57,10 @@ impl<'a> FoundKeyReply<'a> {
 }
 
 /// The answer to `increment_usage`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct IncrementedReply {
     /// The key.
+    #[schema(value_type = KeyId)]
     pub id: String,
     /// The count afterwards.
     pub usage_count: UsageCount,
@@ -64,19 +69,23 @@ pub struct IncrementedReply {
 }
 
 /// A key as it is shown: without its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyReply {
     /// Its public id.
+    #[schema(value_type = KeyId)]
     pub id: String,
     /// Its secret, masked; null where the stored one is no secret.
+    #[schema(required)]
     pub masked: Option<String>,
     /// Uses counted.
     pub usage_count: UsageCount,
     /// When it was last handed out or counted; null = never.
+    #[schema(required)]
     pub last_used: Option<Timestamp>,
     /// Its switch.
     pub is_active: bool,
     /// Its state.
+    #[schema(value_type = State)]
     pub state: &'static str,
 }
 
@@ -100,7 +109,7 @@ impl KeyReply {
 }
 
 /// Keys to add.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddKeysBody {
     /// Their secrets.
@@ -113,7 +122,7 @@ impl AddKeysBody {
 }
 
 /// What became of keys to add. Never their text.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct AddedReply {
     added: u64,
     known: u64,
@@ -131,10 +140,11 @@ impl AddedReply {
         moment is not noticed; keylend check names the duplicates";
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LineReply {
     line: u64,
     verdict: &'static str,
+    #[schema(required)]
     reason: Option<String>,
 }
 

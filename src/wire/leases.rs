@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::whole::Whole;
 use crate::domain::lease::InvalidTtl;
 use crate::domain::report::InvalidReport;
-use crate::domain::{LeaseId, OpenLease, Outcome, Report, Timestamp, Ttl, UsageCount};
+use crate::domain::{KeyId, LeaseId, OpenLease, Outcome, PoolName, Report, Secret, State, Timestamp, Ttl, UsageCount};
 use crate::pool::Lent;
 use crate::store::Settled;
 
 /// The body of a lease; every field, and the body itself, can be left out.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseBody {
-    ttl_seconds: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3600)]
+    ttl_seconds: Option<Whole>,
 }
 
 impl LeaseBody {
@@ -26,16 +29,20 @@ impl LeaseBody {
     /// # Errors
     /// Where the number is not from 1 to 3,600.
     pub fn ttl(&self) -> Result<Option<Duration>, InvalidTtl> {
-        self.ttl_seconds.map(|seconds| Ttl::from_seconds(seconds).map(Ttl::duration)).transpose()
+        self.ttl_seconds.map(|Whole(seconds)| Ttl::from_seconds(seconds).map(Ttl::duration)).transpose()
     }
 }
 
 /// The answer to a lease.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct LeaseReply<'a> {
+    #[schema(value_type = LeaseId)]
     lease_id: String,
+    #[schema(value_type = PoolName)]
     pool: &'a str,
+    #[schema(value_type = KeyId)]
     id: String,
+    #[schema(value_type = Secret)]
     api_key: &'a str,
     usage_count: u64,
     expires_at: Timestamp,
@@ -61,7 +68,7 @@ impl<'a> LeaseReply<'a> {
 #[serde(deny_unknown_fields)]
 pub struct ReportBody {
     outcome: String,
-    retry_after_seconds: Option<u64>,
+    retry_after_seconds: Option<Whole>,
 }
 
 impl ReportBody {
@@ -74,15 +81,17 @@ impl ReportBody {
     /// Where the outcome is none of the five, or a hint comes with one that has no use for it.
     pub fn report(&self) -> Result<Report, InvalidReport> {
         let outcome: Outcome = self.outcome.parse()?;
-        Report::new(outcome, self.retry_after_seconds.map(Duration::from_secs))
+        Report::new(outcome, self.retry_after_seconds.map(|Whole(seconds)| Duration::from_secs(seconds)))
     }
 }
 
 /// The answer to a report: the key as it is afterwards.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ReportReply {
+    #[schema(value_type = KeyId)]
     id: String,
     usage_count: UsageCount,
+    #[schema(value_type = State)]
     state: &'static str,
 }
 
@@ -93,10 +102,11 @@ impl From<Settled> for ReportReply {
 }
 
 /// The body of a renewal.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewBody {
-    ttl_seconds: u64,
+    #[schema(value_type = u64, minimum = 1, maximum = 3600)]
+    ttl_seconds: Whole,
 }
 
 impl RenewBody {
@@ -108,23 +118,27 @@ impl RenewBody {
     /// # Errors
     /// Where the number is not from 1 to 3,600.
     pub fn ttl(&self) -> Result<Duration, InvalidTtl> {
-        Ttl::from_seconds(self.ttl_seconds).map(Ttl::duration)
+        Ttl::from_seconds(self.ttl_seconds.0).map(Ttl::duration)
     }
 }
 
 /// The answer to a renewal.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct RenewReply {
     /// When the lease lapses now.
     pub expires_at: Timestamp,
 }
 
 /// An open lease, without the secret of its key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct OpenLeaseReply<'a> {
+    #[schema(value_type = PoolName)]
     pool: &'a str,
+    #[schema(value_type = KeyId)]
     id: String,
+    #[schema(required)]
     by: Option<String>,
+    #[schema(required)]
     expires_at: Option<Timestamp>,
 }
 

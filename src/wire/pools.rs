@@ -1,22 +1,26 @@
 //! Pools: their policies.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::domain::Policy;
+use crate::domain::{Lapsed, Picks, Policy, PoolName};
 
 /// The policies of the pools.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct PoolsReply<'a> {
     /// One each.
     pub pools: Vec<PolicyReply<'a>>,
 }
 
 /// The policy of one pool.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct PolicyReply<'a> {
+    #[schema(value_type = PoolName)]
     name: &'a str,
+    #[schema(value_type = Picks)]
     picks: &'static str,
     uses_per_key: u32,
+    #[schema(value_type = Lapsed)]
     lapsed: &'static str,
     lease_ttl_seconds: u64,
     rest_seconds: u64,

@@ -1,26 +1,34 @@
 //! A key as operators see it: besides what services see, its leases, its reason, its note. Never its secret.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::keys::KeyReply;
 use crate::domain::{DisabledReason, KeyRecord, OpenLease, Policy, Timestamp};
 
 /// A key with all that is stored of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyRecordReply<'a> {
     #[serde(flatten)]
     key: KeyReply,
     left: u64,
+    #[schema(value_type = Option<DisabledReason>, required)]
     disabled_reason: Option<&'static str>,
+    #[schema(required)]
     resting_until: Option<Timestamp>,
+    #[schema(required)]
     note: Option<&'a str>,
+    #[schema(required)]
     added_at: Option<Timestamp>,
     leases: Vec<OpenLeaseReply<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseOfKey)]
 struct OpenLeaseReply<'a> {
+    #[schema(required)]
     by: Option<&'a str>,
+    #[schema(required)]
     expires_at: Option<Timestamp>,
 }
 

@@ -1,13 +1,15 @@
 //! Stats: keys by state, uses, counts.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::stats::KeyCounts;
-use crate::domain::{Policy, PoolStats, State, Timestamp};
+use crate::domain::{Picks, Policy, PoolName, PoolStats, State, Timestamp};
 
 /// The stats of all pools.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct StatsReply<'a> {
+    #[schema(required)]
     generated_at: Option<Timestamp>,
     pools: Vec<PoolStatsReply<'a>>,
 }
@@ -26,7 +28,7 @@ impl<'a> StatsReply<'a> {
 }
 
 /// The stats of one pool, with the instant at which they were gathered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct OnePoolReply<'a> {
     generated_at: Timestamp,
     #[serde(flatten)]
@@ -41,15 +43,19 @@ impl<'a> OnePoolReply<'a> {
 }
 
 /// The stats of one pool among others.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct PoolStatsReply<'a> {
+    #[schema(value_type = PoolName)]
     name: &'a str,
+    #[schema(value_type = Picks)]
     picks: &'static str,
     uses_per_key: u32,
     keys: KeyCountsReply,
     uses: UsesReply,
     usage_counts: Vec<UsageCountReply>,
+    #[schema(required)]
     last_used: Option<Timestamp>,
+    #[schema(required)]
     next_due_at: Option<Timestamp>,
     needs_migration: u64,
     rejected: u64,
@@ -82,7 +88,7 @@ impl<'a> PoolStatsReply<'a> {
 }
 
 /// Keys by state.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyCountsReply {
     total: u64,
     usable: u64,
@@ -107,20 +113,20 @@ impl From<KeyCounts> for KeyCountsReply {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UsesReply {
     counted: u64,
     leased: u64,
     left: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UsageCountReply {
     usage_count: CountOrMore,
     keys: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum CountOrMore {
     Count(u64),

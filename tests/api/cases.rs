@@ -157,7 +157,11 @@ const CASES: &[Case] = &[
     case("GET", "/api/plantid", SERVICE),
     case("GET", "/api/healthid", SERVICE),
     case("GET", "/api/stats", STATS),
+    case("GET", "/v1/events", STATS),
     case("GET", "/metrics", STATS),
+    case("GET", "/openapi.json", None),
+    case("GET", "/docs", None),
+    case("GET", "/docs/{file}", None),
     case("GET", "/livez", None),
     case("GET", "/readyz", None),
 ];
@@ -173,5 +177,6 @@ pub fn cases() -> impl Iterator<Item = (&'static Route, &'static Case)> {
 
 /// A path of the pattern `path`.
 pub fn filled(path: &str, pool: &str, id: &str, lease_id: &str) -> String {
-    path.replace("{pool}", pool).replace("{id}", id).replace("{lease_id}", lease_id)
+    let path = path.replace("{pool}", pool).replace("{id}", id).replace("{lease_id}", lease_id);
+    path.replace("{file}", "swagger-ui.css")
 }

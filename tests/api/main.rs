@@ -6,6 +6,7 @@
 mod place;
 mod access;
 mod cases;
+mod events;
 mod export;
 #[path = "../lending/faulty.rs"]
 mod faulty;
@@ -18,6 +19,7 @@ mod keys;
 mod leases;
 mod look_up;
 mod metrics;
+mod openapi;
 mod operators;
 mod problems;
 mod server;

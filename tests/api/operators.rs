@@ -109,7 +109,7 @@ async fn a_new_secret_starts_afresh(place: Place) {
     server.patch(id, json!({"usage_count": 3})).await;
     let taken = if lent.text("api_key") == "sk-one" { "sk-two" } else { "sk-one" };
     let known = server.patch(id, json!({"api_key": taken})).await;
-    known.is_problem(400, "invalid_request");
+    known.is_problem(409, "known_key");
     assert!(!known.text("detail").contains(taken));
     let changed = server.patch(id, json!({"api_key": "sk-three"})).await;
     assert_eq!((changed.status, &changed.body["usage_count"], &changed.body["leases"]), (200, &json!(0), &json!([])));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use keylend::domain::{Lapsed, Picks, Policy, Token, TokenSecret, Tokens};
-use keylend::http::{self, Frame, Limits};
+use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
 use keylend::store::Page;
 use keylend::wire::record::KeyRecordReply;
@@ -28,7 +28,8 @@ pub fn limits() -> Limits {
 /// A frame with these limits in which callers need no token, and what changes the tokens.
 pub fn frame(limits: Limits) -> (Frame, watch::Sender<Arc<Tokens>>) {
     let tokens = watch::Sender::new(Arc::default());
-    (Frame { limits, tokens: tokens.subscribe(), open_flask: false, stopping: CancellationToken::new() }, tokens)
+    let (open_flask, hosts, stopping) = (false, Hosts::any(), CancellationToken::new());
+    (Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, stopping }, tokens)
 }
 
 /// The routes of one test.
@@ -120,7 +121,13 @@ impl Server {
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
         let Ok(reply) = http::service(self.pools.clone(), self.frame.clone()).oneshot(request).await;
         let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
-        let body = reply.into_body().collect().await.map_err(Into::into).unwrap().to_bytes();
+        let endless = headers.get("content-type").is_some_and(|media_type| media_type == "text/event-stream");
+        let mut body = reply.into_body();
+        let body = match endless {
+            // What never ends is read as far as its first piece.
+            true => body.frame().await.unwrap().map_err(Into::into).unwrap().into_data().ok().unwrap(),
+            false => body.collect().await.map_err(Into::into).unwrap().to_bytes(),
+        };
         let body = match headers.get("content-type").map(|media_type| media_type.to_str().unwrap()) {
             None => Value::Null,
             Some("application/json" | "application/problem+json") => serde_json::from_slice(&body).unwrap(),

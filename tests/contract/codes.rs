@@ -15,6 +15,7 @@ const CODES: &[Row] = &[
     ("unknown_pool 404", &[ERRORS, NONSENSE]),
     ("unknown_key 404", &[ERRORS, NONSENSE]),
     ("invalid_key 409", &[ERRORS, "tests/mongodb_documents/any_value.rs::what_can_be_counted_is_counted"]),
+    ("known_key 409", &[ERRORS, "tests/api/operators.rs::a_new_secret_starts_afresh"]),
     ("not_found 404", &["tests/api/problems.rs::what_is_not_there_is_not_found"]),
     ("method_not_allowed 405", &["src/http/routes.rs::another_method_is_told_those_there_are", NONSENSE]),
     ("lease_gone 410", &[ERRORS, "tests/api/leases.rs::a_report_is_taken_once"]),

@@ -20,6 +20,7 @@ const TABLE: &[Row] = &[
     ("service POST /v1/pools/{pool}/look_up", &[ACCESS, NONSENSE, "tests/api/look_up.rs::shows_a_key_masked_and_changes_nothing"]),
     ("stats GET /v1/pools", &[ACCESS, NONSENSE, "tests/api/stats.rs::policies_are_listed"]),
     ("stats GET /v1/stats", &[ACCESS, NONSENSE, "tests/api/stats.rs::stats_tell_keys_by_state_and_uses"]),
+    ("stats GET /v1/events", &[ACCESS, NONSENSE, "tests/api/events.rs::the_first_event_says_what_the_stats_say", "tests/api/events.rs::what_changes_is_told_with_what_did_it"]),
     ("stats GET /v1/pools/{pool}/stats", &[ACCESS, NONSENSE, "tests/api/stats.rs::stats_tell_keys_by_state_and_uses"]),
     ("admin GET /v1/pools/{pool}/keys", &[ACCESS, NONSENSE, "tests/api/operators.rs::keys_are_listed_part_by_part"]),
     ("admin POST /v1/pools/{pool}/keys", &[ACCESS, NONSENSE, "tests/api/keys.rs::json_gets_a_verdict_for_each_key", "tests/api/keys.rs::text_is_read_as_people_write_it", "tests/api/export.rs::an_export_imported_elsewhere_is_the_same_pool"]),
@@ -32,6 +33,9 @@ const TABLE: &[Row] = &[
     ("service or open GET /api/healthid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty"]),
     ("stats or open GET /api/stats", &[ACCESS, NONSENSE, "tests/api/flask.rs::the_statistics_have_the_older_shape_and_all_pools"]),
     ("stats GET /metrics", &[ACCESS, NONSENSE, "tests/api/metrics.rs::what_was_done_is_counted_by_pool", "tests/monitoring/main.rs::the_metrics_are_as_prometheus_wants_them"]),
+    ("open GET /openapi.json", &[ACCESS, NONSENSE, "tests/api/openapi.rs::the_description_is_that_of_the_route_table", "tests/described/main.rs::no_answer_is_outside_of_its_description"]),
+    ("open GET /docs", &[ACCESS, NONSENSE, "tests/api/openapi.rs::the_page_has_all_its_parts_with_it"]),
+    ("open GET /docs/{file}", &[ACCESS, NONSENSE, "tests/api/openapi.rs::the_page_has_all_its_parts_with_it"]),
     ("open GET /livez", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/store_away/mongodb.rs::a_store_that_is_not_there_yet_is_waited_for_and_one_that_is_killed_loses_no_count"]),
     ("open GET /readyz", &[ACCESS, NONSENSE, "tests/api/health.rs::a_running_server_is_up_and_ready", "tests/api/health.rs::a_server_that_stops_is_not_ready"]),
 ];

@@ -23,6 +23,7 @@ const TABLE: &[Row] = &[
     ("KEYLEND_LISTEN", &[FAULTS, DEFAULTS, "tests/program/serving.rs::a_port_in_use_is_named_with_its_setting", "tests/program/settings.rs::other_machines_need_tokens_and_the_first_one_can_be_made_before"]),
     ("FLASK_RUN_PORT", &[FAULTS, OLD]),
     ("KEYLEND_TOKENS", &[FAULTS, "src/config/tokens.rs::entries_and_sections_are_one_list", "tests/program/tokens.rs::the_entry_the_section_and_the_curl_of_a_new_token_work"]),
+    ("KEYLEND_HOSTS", &[FAULTS, DEFAULTS, "tests/program/serving.rs::a_name_that_leads_here_is_no_way_in", "src/http/hosts.rs::a_server_is_called_by_its_own_names"]),
     ("KEYLEND_OPEN_FLASK", &[FAULTS, DEFAULTS, "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
     ("KEYLEND_COMBINE", &[FAULTS, DEFAULTS, "tests/exactness/servers.rs::a_crowd_that_leases_keys_spreads_over_fresh_keys"]),
     ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),

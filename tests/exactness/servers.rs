@@ -116,7 +116,7 @@ async fn a_server_told_to_stop_lets_a_running_request_end(place: Place) {
     // The server says 100 when the handler wants the body: from then on the request is running.
     let body = r#"{"ttl_seconds": 600}"#;
     let head = format!(
-        "POST {LEASES} HTTP/1.1\r\nhost: keylend\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: \
+        "POST {LEASES} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nexpect: \
          100-continue\r\n\r\n",
         body.len()
     );

@@ -101,11 +101,12 @@ async fn who_wastes_connections_keeps_none_and_keeps_nobody_out() {
     let server = Program::serve(keylend(&folder, &[], &[]));
     let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
     let before = files(server.id());
-    let half_a_body =
-        format!("POST {LEASES} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{{");
-    let unread = "GET /v1/pools/stability/keys?limit=1000 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(40);
-    let huge = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
-    let rubbish = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n\0\u{ff}\u{ff}\r\n\r\n".repeat(20);
+    let half_a_body = format!(
+        "POST {LEASES} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{{"
+    );
+    let unread = "GET /v1/pools/stability/keys?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(40);
+    let huge = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+    let rubbish = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n\0\u{ff}\u{ff}\r\n\r\n".repeat(20);
     let wastes = ["", "GET /livez HTTP/1.1\r\nho", &half_a_body, &unread, &huge, &rubbish];
     let mut wasted = Vec::new();
     for waste in wastes {

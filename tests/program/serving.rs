@@ -13,6 +13,7 @@ on_both_stores!(
     commands_work_beside_a_running_server,
     a_second_signal_stops_at_once,
     the_log_tells_of_each_request,
+    a_name_that_leads_here_is_no_way_in,
 );
 
 async fn a_server_says_where_it_is_and_ends_when_told(place: Place) {
@@ -49,12 +50,46 @@ async fn commands_work_beside_a_running_server(place: Place) {
     assert_eq!(settled.json::<Value>().await.unwrap()["usage_count"], 1);
 }
 
+/// What a browser sends for a page of another site whose name leads to this machine: for it, both are one site.
+async fn a_name_that_leads_here_is_no_way_in(place: Place) {
+    let token = TokenSecret::new("klt_tester");
+    let entry = format!("tester:service:{}", token.digest());
+    for (set, with_token, status) in [
+        (vec![], false, 403),
+        (vec![("KEYLEND_HOSTS", "Keys.Example,other".to_owned())], false, 200),
+        (vec![("KEYLEND_HOSTS", "other".to_owned())], false, 403),
+        (vec![("KEYLEND_TOKENS", entry.clone())], true, 200),
+        (vec![("KEYLEND_TOKENS", entry.clone()), ("KEYLEND_HOSTS", "other".to_owned())], true, 403),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings: Vec<_> = place.settings().into_iter().chain(set.iter().cloned()).collect();
+        let program = Program::serve(keylend(&folder, &settings, &[]));
+        let client = reqwest::Client::new();
+        let ask = async |path: &str, host: &str| {
+            let request = client.get(format!("{}{path}", program.url)).header("host", host);
+            let request = request.header("sec-fetch-site", "same-origin");
+            let request = if with_token { request.bearer_auth("klt_tester") } else { request };
+            request.send().await.unwrap()
+        };
+        let port = program.url.rsplit_once(':').unwrap().1;
+        let answer = ask("/api/plantid", &format!("keys.example:{port}")).await;
+        assert_eq!(answer.status(), status, "{set:?}");
+        if status == 403 {
+            let problem: Value = answer.json().await.unwrap();
+            assert!(problem["detail"].as_str().unwrap().contains("KEYLEND_HOSTS"), "{problem}");
+        }
+        assert_eq!(ask("/api/plantid", &format!("localhost:{port}")).await.status(), 200, "{set:?}");
+        // It tells nothing that anybody may not know, and is asked by address or by any name.
+        assert_eq!(ask("/livez", "keys.example").await.status(), 200);
+    }
+}
+
 async fn a_second_signal_stops_at_once(place: Place) {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(keylend(&folder, &place.settings(), &[]));
     // A request whose body never comes to its end; that it is waited for is told by the interim answer.
     let mut caller = std::net::TcpStream::connect(program.url.trim_start_matches("http://")).unwrap();
-    let head = "POST /v1/pools/stability/keys HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
+    let head = "POST /v1/pools/stability/keys HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
                 content-length: 100\r\nexpect: 100-continue\r\n\r\n";
     caller.write_all(head.as_bytes()).unwrap();
     let mut interim = [0; 12];
@@ -121,7 +156,7 @@ fn a_server_without_files_left_goes_on_when_there_are_some_again() {
     drop(connections);
     let mut stream = TcpStream::connect(&address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

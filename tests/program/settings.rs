@@ -26,7 +26,7 @@ fn complains(settings: &[(&str, &str)], files: &[(&str, &str)], arguments: &[&st
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
 
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 15] = [
     "MONGODB_URI",
     "MONGODB_DATABASE",
     "KEYLEND_STORE_TIMEOUT",
@@ -34,6 +34,7 @@ const VARIABLES: [&str; 14] = [
     "KEYLEND_LISTEN",
     "KEYLEND_TOKENS",
     "KEYLEND_OPEN_FLASK",
+    "KEYLEND_HOSTS",
     "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",

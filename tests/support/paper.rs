@@ -1,4 +1,5 @@
-//! The paper on moving over: its lines are typed in a folder, and what they print is compared with what it says.
+//! Papers, such as that on moving over: their lines are typed in a folder, and what they print is compared with what
+//! they say.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +10,7 @@ const PAPER: &str = include_str!("../../docs/moving-over.md");
 /// What stands between the outputs of two blocks.
 const NEXT: &str = "=== the next block ===";
 
-/// A part of it, from its heading to that of the next part.
+/// A part of the paper on moving over, from its heading to that of the next part.
 pub fn part(heading: &str) -> &'static str {
     let part = &PAPER[PAPER.find(heading).unwrap()..];
     let end = part[heading.len()..].find("\n## Part ").map_or(part.len(), |end| heading.len() + end);
@@ -27,8 +28,9 @@ pub fn blocks(part: &'static str) -> Vec<(&'static str, &'static str)> {
     blocks
 }
 
-/// Types the `sh` blocks one after the other in one shell, `programs` first in its PATH and keylend on this port, and
-/// compares the output of each with the `text` block after it; `tidy` makes both alike. Answers what came on stderr.
+/// Types the `sh` blocks one after the other in one shell, and the `python` blocks each into a Python of its own,
+/// `programs` first in the PATH and keylend on this port, and compares the output of each with the `text` block after
+/// it; `tidy` makes both alike. Answers what came on stderr.
 pub fn type_lines(
     blocks: &[(&str, &str)],
     folder: &Path,
@@ -36,7 +38,12 @@ pub fn type_lines(
     port: u16,
     tidy: impl Fn(&str) -> String,
 ) -> String {
-    let typed: Vec<&str> = blocks.iter().filter(|(language, _)| *language == "sh").map(|(_, text)| *text).collect();
+    let typed = blocks.iter().filter_map(|(language, text)| match *language {
+        "sh" => Some((*text).to_owned()),
+        "python" => Some(format!("PYTHONDONTWRITEBYTECODE=1 python3 - <<'PYTHON'\n{text}PYTHON\n")),
+        _ => None,
+    });
+    let typed: Vec<String> = typed.collect();
     assert!(typed.len() > 8);
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     // Whatever becomes of the lines, what they started is stopped.
@@ -55,7 +62,7 @@ pub fn type_lines(
     let mut last = "";
     for (language, text) in blocks {
         match *language {
-            "sh" => last = outputs.next().unwrap(),
+            "sh" | "python" => last = outputs.next().unwrap(),
             "text" => assert_eq!(tidy(last), tidy(text)),
             _ => {}
         }

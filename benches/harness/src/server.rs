@@ -148,7 +148,7 @@ fn free_address() -> Result<SocketAddr, Failure> {
 }
 
 async fn is_ready(address: SocketAddr, path: &str) -> bool {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: keylend\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let Ok(mut connection) = Connection::open(address).await else { return false };
     connection.ask(request.as_bytes()).await.is_ok_and(|answer| answer.status == 200)
 }

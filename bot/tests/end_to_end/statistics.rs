@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keylend::domain::{Policy, Token, TokenSecret, Tokens};
-use keylend::http::{self, Frame, Limits};
+use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
 use keylend::store::sqlite::SqliteStore;
 use reqwest::Client;
@@ -52,7 +52,8 @@ impl Keylend {
         ]);
         let (tokens, stop) = (watch::Sender::new(Arc::new(tokens)), CancellationToken::new());
         let limits = Limits::new(4096, 64, PATIENCE);
-        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, stopping: stop.clone() };
+        let (hosts, stopping) = (Hosts::any(), stop.clone());
+        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, hosts, stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {

@@ -144,7 +144,7 @@ fn write_request(bytes: &mut Vec<u8>, method: &str, path: &str, body: &str) {
     let content = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
     let length = body.len();
     bytes.extend_from_slice(
-        format!("{method} {path} HTTP/1.1\r\nhost: keylend\r\n{content}content-length: {length}\r\n\r\n{body}")
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{content}content-length: {length}\r\n\r\n{body}")
             .as_bytes(),
     );
 }
