@@ -21,6 +21,7 @@ mod limits;
 mod look_up;
 mod metrics;
 mod openapi;
+mod page;
 mod prefer;
 mod problem;
 mod query;

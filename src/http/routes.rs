@@ -9,7 +9,7 @@ use warp::reply::Response;
 use super::problem::Problem;
 use super::{
     Frame, docs, events, find_usable_key, flask, health, increment_usage, keys, leases, look_up, metrics, openapi,
-    recover, stats,
+    page, recover, stats,
 };
 use crate::domain::Role;
 use crate::pool::Pools;
@@ -95,6 +95,8 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::GET,    "/api/healthid",                    TAKE,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/api/stats",                       WATCH,   Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/metrics",                         STATS,   Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/",                                OPEN,    Takes::Nothing, Pace::Quick),
+    Route::new(Method::GET,    "/page/{file}",                     OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/openapi.json",                    OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/docs",                            OPEN,    Takes::Nothing, Pace::Quick),
     Route::new(Method::GET,    "/docs/{file}",                     OPEN,    Takes::Nothing, Pace::Quick),
@@ -161,6 +163,8 @@ pub(super) fn handlers(pools: &Pools, frame: &Frame) -> BoxedFilter<(Response,)>
         .unify()
         .or(docs::routes())
         .unify()
+        .or(page::routes())
+        .unify()
         .or(health::routes(pools.clone(), frame.stopping.clone()))
         .unify()
         .recover(|rejection| async move { recover::problem(&rejection) })
@@ -181,7 +185,7 @@ mod tests {
         assert_eq!(path(Method::HEAD, "/v1/pools/x/stats"), Some("/v1/pools/{pool}/stats"));
         assert_eq!(path(Method::DELETE, "/v1/leases/a.b.c"), Some("/v1/leases/{lease_id}"));
         for other in
-            ["", "/", "/v1", "/v1/pools/", "/V1/pools", "//v1/pools", "/v1/pools//stats", "/v1/pools/x/stats/", "*"]
+            ["", "//", "/v1", "/v1/pools/", "/V1/pools", "//v1/pools", "/v1/pools//stats", "/v1/pools/x/stats/", "*"]
         {
             assert_eq!(path(Method::GET, other), None, "{other}");
         }

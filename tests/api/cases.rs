@@ -159,6 +159,8 @@ const CASES: &[Case] = &[
     case("GET", "/api/stats", STATS),
     case("GET", "/v1/events", STATS),
     case("GET", "/metrics", STATS),
+    case("GET", "/", None),
+    case("GET", "/page/{file}", None),
     case("GET", "/openapi.json", None),
     case("GET", "/docs", None),
     case("GET", "/docs/{file}", None),
@@ -178,5 +180,5 @@ pub fn cases() -> impl Iterator<Item = (&'static Route, &'static Case)> {
 /// A path of the pattern `path`.
 pub fn filled(path: &str, pool: &str, id: &str, lease_id: &str) -> String {
     let path = path.replace("{pool}", pool).replace("{id}", id).replace("{lease_id}", lease_id);
-    path.replace("{file}", "swagger-ui.css")
+    path.replace("/docs/{file}", "/docs/swagger-ui.css").replace("{file}", "page.css")
 }

@@ -21,6 +21,7 @@ mod look_up;
 mod metrics;
 mod openapi;
 mod operators;
+mod page;
 mod problems;
 mod server;
 mod stats;

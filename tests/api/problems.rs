@@ -86,7 +86,7 @@ async fn every_route_answers_nonsense_with_a_problem(place: Place) {
 async fn what_is_not_there_is_not_found(place: Place) {
     let server = Server::start(place).await;
     for path in [
-        "/",
+        "//",
         "/v1",
         "/v1/",
         "/v1/pools/stability",

@@ -36,7 +36,7 @@ fn the_lines_of_the_paper_do_what_it_says() {
 
 #[test]
 fn every_route_is_there_as_curl_and_as_python() {
-    for route in ROUTES.iter().filter(|route| route.path != "/docs/{file}") {
+    for route in ROUTES.iter().filter(|route| !route.path.ends_with("/{file}")) {
         let heading = format!("### `{} {}`\n", route.method, route.path);
         let part = PAPER.split_once(&heading).unwrap_or_else(|| panic!("there is no {heading}")).1;
         let part = part.split("\n### ").next().unwrap();

@@ -18,6 +18,11 @@ pub(super) fn operations() -> Vec<Operation> {
         at("/metrics", "metrics")
             .says("Metrics for Prometheus", "In its text format. docs/monitoring.md names them.")
             .answers_text("The metrics", "text/plain"),
+        at("/", "page").says("The pools at a glance, for people", "").answers_text("A page", "text/html"),
+        at("/page/{file}", "page_file")
+            .says("A part of that page", "")
+            .answers_text("The file", "*/*")
+            .or(&[Code::NotFound]),
         at("/openapi.json", "openapi")
             .says("This description", "")
             .answers_text("The description, OpenAPI 3.1", "application/json"),
