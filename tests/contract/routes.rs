@@ -33,7 +33,7 @@ const TABLE: &[Row] = &[
     ("service or open GET /api/healthid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty"]),
     ("stats or open GET /api/stats", &[ACCESS, NONSENSE, "tests/api/flask.rs::the_statistics_have_the_older_shape_and_all_pools"]),
     ("stats GET /metrics", &[ACCESS, NONSENSE, "tests/api/metrics.rs::what_was_done_is_counted_by_pool", "tests/monitoring/main.rs::the_metrics_are_as_prometheus_wants_them"]),
-    ("open GET /", &[ACCESS, NONSENSE, "tests/api/page.rs::the_page_comes_with_its_parts_and_nothing_else"]),
+    ("open GET /", &[ACCESS, NONSENSE, "tests/api/page.rs::the_page_comes_with_its_parts_and_nothing_else", "tests/page/main.rs::it_shows_what_the_stats_say_while_a_load_runs_and_can_be_used_by_everybody"]),
     ("open GET /page/{file}", &[ACCESS, NONSENSE, "tests/api/page.rs::the_page_comes_with_its_parts_and_nothing_else"]),
     ("open GET /openapi.json", &[ACCESS, NONSENSE, "tests/api/openapi.rs::the_description_is_that_of_the_route_table", "tests/described/main.rs::no_answer_is_outside_of_its_description"]),
     ("open GET /docs", &[ACCESS, NONSENSE, "tests/api/openapi.rs::the_page_has_all_its_parts_with_it"]),

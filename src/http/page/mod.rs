@@ -95,7 +95,7 @@ fn page() -> Markup {
 /// Where the server wants a token. It is kept by the script, for as long as the tab is open.
 fn token_form() -> Markup {
     html! {
-        form #token hidden autocomplete="off" {
+        form #token hidden aria-label="Token" autocomplete="off" {
             label for="secret" { "Token with the role stats" }
             input #secret type="password" required autocomplete="off" spellcheck="false" aria-describedby="why";
             button type="submit" { "Show the pools" }

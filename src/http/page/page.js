@@ -138,7 +138,7 @@ function fill(card, pool) {
   put("name", pool.name);
   put("policy", `${number(pool.uses_per_key)} ${pool.uses_per_key === 1 ? "use" : "uses"} a key, ${order}`);
   put("left", number(pool.uses.left));
-  put("dry", pool.dry_in_seconds === null ? "–" : lasting(pool.dry_in_seconds));
+  put("dry", dry(pool));
   put("leases", number(pool.uses.leased));
   put("due", pool.next_due_at === null ? "–" : clock(pool.next_due_at));
   for (const state of STATES) card.querySelector(`[data-state="${state}"]`).textContent = number(pool.keys[state]);
@@ -149,6 +149,11 @@ function fill(card, pool) {
   minutes(card.querySelector("[data-minutes]"), pool.hand_outs_per_minute);
   counts(card, pool.usage_counts);
   moved(card.querySelector("[data-moved]"), pool.transitions);
+}
+
+function dry(pool) {
+  if (pool.keys.total > 0 && pool.uses.left === 0) return "now";
+  return pool.dry_in_seconds === null ? "–" : lasting(pool.dry_in_seconds);
 }
 
 function bar(svg, keys) {
