@@ -18,6 +18,7 @@ use warp::{Filter, Reply};
 use super::caller::{Caller, caller};
 use super::health::get_or_head;
 use super::problem::{Answer, Code, Problem};
+use crate::domain::Timestamp;
 use crate::wire::events::{EventReply, PoolEventReply};
 
 /// How many may look on at once. Who comes when they are as many is told so.
@@ -43,7 +44,7 @@ pub(super) fn route(stopping: CancellationToken) -> BoxedFilter<(Response,)> {
 struct Viewer {
     caller: Caller,
     stopping: CancellationToken,
-    /// What was sent last, and when.
+    /// The pools as they were sent last, and when.
     sent: Option<(String, Instant)>,
     _place: OwnedSemaphorePermit,
 }
@@ -81,26 +82,30 @@ impl Viewer {
                 let stopping = self.stopping.clone();
                 stopping.run_until_cancelled(sleep(LOOK_AGAIN)).await?;
             }
-            let (name, data) = match self.look().await {
-                Ok(data) => ("pools", data),
-                Err(problem) => ("problem", problem.body()),
+            let (name, what, data) = match self.look().await {
+                Ok((pools, data)) => ("pools", pools, data),
+                Err(problem) => ("problem", problem.body(), problem.body()),
             };
-            let is_new = self.sent.as_ref().is_none_or(|(sent, at)| *sent != data || at.elapsed() >= STILL_THERE);
+            // That they were counted anew changes nothing by itself.
+            let is_new = self.sent.as_ref().is_none_or(|(sent, at)| *sent != what || at.elapsed() >= STILL_THERE);
             if is_new {
-                self.sent = Some((data.clone(), Instant::now()));
+                self.sent = Some((what, Instant::now()));
                 return Some(Event::default().event(name).data(data));
             }
         }
     }
 
-    /// The pools that the caller may see, as JSON.
-    async fn look(&self) -> Result<String, Problem> {
-        let mut pools = Vec::new();
+    /// The pools that the caller may see, and these with their instant, as JSON.
+    async fn look(&self) -> Result<(String, String), Problem> {
+        let (mut pools, mut generated_at) = (Vec::new(), None);
         for pool in self.caller.pools() {
             let stats = pool.stats().await?;
+            let oldest: Timestamp = generated_at.unwrap_or(stats.generated_at);
+            generated_at = Some(oldest.min(stats.generated_at));
             pools.push(PoolEventReply::new(pool.policy(), &stats, pool.lately(&stats).await));
         }
-        serde_json::to_string(&EventReply { pools })
-            .map_err(|_| Problem::new(Code::Internal, "the pools cannot be shown"))
+        let unshown = |_| Problem::new(Code::Internal, "the pools cannot be shown");
+        let what = serde_json::to_string(&pools).map_err(unshown)?;
+        Ok((what, serde_json::to_string(&EventReply { generated_at, pools }).map_err(unshown)?))
     }
 }

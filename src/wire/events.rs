@@ -10,6 +10,9 @@ use crate::pool::{Lately, Moved};
 /// One event: all pools at one moment.
 #[derive(Serialize, ToSchema)]
 pub struct EventReply<'a> {
+    /// As old as the oldest of them.
+    #[schema(required)]
+    pub generated_at: Option<Timestamp>,
     /// One each.
     pub pools: Vec<PoolEventReply<'a>>,
 }
@@ -17,7 +20,6 @@ pub struct EventReply<'a> {
 /// A pool, with what it did lately as far as the instance saw it.
 #[derive(Serialize, ToSchema)]
 pub struct PoolEventReply<'a> {
-    generated_at: Timestamp,
     #[serde(flatten)]
     stats: PoolStatsReply<'a>,
     /// Keys that the instance handed out in each of the last 60 minutes, the present one last.
@@ -47,7 +49,6 @@ impl<'a> PoolEventReply<'a> {
     /// The pool, its stats, and what it did lately.
     pub fn new(policy: &'a Policy, stats: &PoolStats, lately: Lately) -> Self {
         Self {
-            generated_at: stats.generated_at,
             stats: PoolStatsReply::new(policy, stats),
             hand_outs_per_minute: lately.hand_outs.to_vec(),
             dry_in_seconds: lately.lasts.map(|lasts| lasts.as_secs()),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
+use keylend::domain::Timestamp;
 use keylend::http;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -17,6 +18,7 @@ on_both_stores!(
     a_token_of_some_pools_sees_these_alone_go_by,
     as_many_look_on_as_may,
     it_ends_when_the_instance_stops,
+    nothing_is_told_while_nothing_changes,
 );
 
 /// One who looks on.
@@ -132,6 +134,27 @@ async fn as_many_look_on_as_may(place: Place) {
         assert!(Instant::now() < deadline, "who has left makes no room");
         tokio::task::yield_now().await;
     }
+}
+
+async fn nothing_is_told_while_nothing_changes(place: Place) {
+    let server = Server::with_keys(place, "once", &["sk-one", "sk-two"]).await;
+    let service = service!(server);
+    let (_, mut viewer) = look_on!(service, "");
+    let first = viewer.next().await.unwrap().1;
+    // Looks at the same pools go by untold, until there is a change.
+    let change = async {
+        let deadline = Instant::now() + TIME_LIMIT;
+        let at = |told: &Value| told["generated_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_millis();
+        // Until it has been counted anew for two looks, a second apart each.
+        while at(&server.get("/v1/pools/once/stats").await.body) < at(&first) + 2_500 {
+            assert!(Instant::now() < deadline, "it is not counted anew");
+        }
+        server.post_empty("/v1/pools/once/leases").await
+    };
+    let (_, next) = tokio::join!(change, viewer.next());
+    let handed_out = |told: &Value| told["pools"][3]["hand_outs_per_minute"].to_string();
+    let next = next.unwrap().1;
+    assert_ne!(handed_out(&first), handed_out(&next), "{next}");
 }
 
 async fn it_ends_when_the_instance_stops(place: Place) {
