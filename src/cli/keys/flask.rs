@@ -1,11 +1,12 @@
 //! `keylend keys export --flask`: the files with which the older Flask server can take over again.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::json;
 
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
@@ -24,7 +25,8 @@ const MOST: u64 = 100;
 
 pub(super) async fn run(settings: &Settings, folder: &Path) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
-    let (mut files, mut state) = (Vec::new(), Map::new());
+    // By name, however JSON objects are kept.
+    let (mut files, mut state) = (Vec::new(), BTreeMap::new());
     for (pool, name) in FILES {
         let pool = pools.get(pool)?;
         let (keys, left_out) = lendable(pool).await?;
@@ -37,11 +39,11 @@ pub(super) async fn run(settings: &Settings, folder: &Path) -> Result<(), Failur
             ));
         }
         let count = keys.first().map_or(0, |key| key.usage_count.min(MOST));
-        state.insert(pool.policy().name.to_string(), Value::from(count));
+        state.insert(pool.policy().name.to_string(), count);
         let lines: Vec<String> = keys.iter().map(|key| format!("{}\n", key.secret.expose())).collect();
         files.push((folder.join(name), lines.concat()));
     }
-    files.push((folder.join(STATE), format!("{}\n", Value::Object(state))));
+    files.push((folder.join(STATE), format!("{}\n", json!(state))));
     write(&files)
 }
 
