@@ -30,6 +30,8 @@ pub enum Alert {
     Recovered { pool: String, keys: u64 },
     /// So many more keys are disabled because their provider rejected them, `now` in all.
     Rejected { pool: String, more: u64, now: u64 },
+    /// So many more keys are wanted from people, `now` in all.
+    Wanted { pool: String, more: u64, now: u64 },
     /// The statistics cannot be had.
     Away { why: String },
     /// They can be had again.
@@ -64,6 +66,9 @@ struct AnnouncedPool {
     level: Level,
     /// How many of its keys were rejected; None = it was not said.
     rejected: Option<u64>,
+    /// How many keys people were asked for.
+    #[serde(default)]
+    key_requests: u64,
     /// What the last look found, where that is better than announced.
     #[serde(skip)]
     better: Option<Level>,
@@ -77,12 +82,13 @@ struct Found<'a> {
     /// None = it was not said.
     total: Option<u64>,
     rejected: Option<u64>,
+    key_requests: Option<u64>,
 }
 
 impl Announced {
     /// Whether all that survives a restart is the same.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let kept = |pool: &AnnouncedPool| (pool.level, pool.rejected);
+        let kept = |pool: &AnnouncedPool| (pool.level, pool.rejected, pool.key_requests);
         let pools = |announced: &Self| announced.pools.iter().map(|(name, pool)| (name.clone(), kept(pool))).collect();
         let (mine, others): (Vec<_>, Vec<_>) = (pools(self), pools(other));
         self.away == other.away && mine == others
@@ -116,8 +122,9 @@ impl Announced {
     }
 
     fn look_at(&mut self, found: &Found<'_>, low: u64, alerts: &mut Vec<Alert>) {
-        // A pool that never had a key is nobody's concern.
-        if found.total == Some(0) && !self.pools.contains_key(found.pool) {
+        // A pool that never had a key is nobody's concern, unless one is wanted.
+        let is_unknown = found.total == Some(0) && !self.pools.contains_key(found.pool);
+        if is_unknown && found.key_requests.unwrap_or(0) == 0 {
             return;
         }
         let announced = self.pools.entry(found.pool.to_owned()).or_default();
@@ -138,9 +145,17 @@ impl Announced {
             // What was rejected before the bot first looked is no news.
             let more = now.saturating_sub(announced.rejected.unwrap_or(now));
             if more > 0 {
-                alerts.push(Alert::Rejected { pool, more, now });
+                alerts.push(Alert::Rejected { pool: pool.clone(), more, now });
             }
             announced.rejected = Some(now);
+        }
+        if let Some(now) = found.key_requests {
+            // What was wanted before the bot first looked still is.
+            let more = now.saturating_sub(announced.key_requests);
+            if more > 0 {
+                alerts.push(Alert::Wanted { pool, more, now });
+            }
+            announced.key_requests = now;
         }
     }
 }
@@ -157,14 +172,17 @@ fn level(keys: u64, low: u64, before: Level) -> Level {
 
 /// The pools of a look of which it is known how much is left.
 fn found(snapshot: &Snapshot) -> Vec<Found<'_>> {
-    let file = |pool, keys: Option<u64>| keys.map(|keys| Found { pool, keys, total: None, rejected: None });
+    let file = |pool, keys: Option<u64>| {
+        keys.map(|keys| Found { pool, keys, total: None, rejected: None, key_requests: None })
+    };
     if snapshot.pools.is_empty() {
         let both = [file(PLANT, snapshot.plant.available), file(HEALTH, snapshot.health.available)];
         return both.into_iter().flatten().collect();
     }
     let of_pool = |pool| -> Option<Found<'_>> {
         let keys = Pool::with_uses_left(pool)?;
-        Some(Found { pool: &pool.name, keys, total: pool.total, rejected: pool.rejected })
+        let Pool { name, total, rejected, key_requests, .. } = pool;
+        Some(Found { pool: name, keys, total: *total, rejected: *rejected, key_requests: *key_requests })
     };
     snapshot.pools.iter().filter_map(of_pool).collect()
 }
@@ -206,6 +224,7 @@ mod tests {
             Alert::NoLongerDry { keys, .. } => format!("some {keys}"),
             Alert::Recovered { keys, .. } => format!("enough {keys}"),
             Alert::Rejected { more, now, .. } => format!("rejected {more} of {now}"),
+            Alert::Wanted { more, now, .. } => format!("wanted {more} of {now}"),
             Alert::Away { why } => format!("away {why}"),
             Alert::Back => "back".to_owned(),
         }
@@ -282,6 +301,21 @@ mod tests {
             said.push(alerts.iter().map(short).collect::<Vec<_>>().join("+"));
         }
         assert_eq!(said, ["", "", "rejected 2 of 5", "", "", "", "rejected 1 of 3"]);
+    }
+
+    #[test]
+    fn keys_that_are_wanted_are_told_of_once_and_again_when_more_are() {
+        let mut announced = Announced::default();
+        let mut said = Vec::new();
+        for key_requests in [Some(2), Some(2), Some(3), None, Some(1), Some(2), Some(0)] {
+            let (next, alerts) = announced.after(Ok(&look(vec![Pool { key_requests, ..pool("a", 9) }])), &low());
+            announced = next;
+            said.push(alerts.iter().map(short).collect::<Vec<_>>().join("+"));
+        }
+        assert_eq!(said, ["wanted 2 of 2", "", "wanted 1 of 3", "", "", "wanted 1 of 2", ""]);
+        let empty = look(vec![Pool { total: Some(0), key_requests: Some(1), ..pool("a", 0) }]);
+        let said: Vec<String> = Announced::default().after(Ok(&empty), &low()).1.iter().map(short).collect();
+        assert_eq!(said, ["dry", "wanted 1 of 1"]);
     }
 
     #[test]

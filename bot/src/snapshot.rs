@@ -40,6 +40,7 @@ pub struct Pool {
     pub invalid: Option<u64>,
     pub uses_left: Option<u64>,
     pub rejected: Option<u64>,
+    pub key_requests: Option<u64>,
 }
 
 impl Pool {
@@ -101,6 +102,7 @@ fn pool(told: &Value) -> Option<Pool> {
         invalid: keys("invalid"),
         uses_left: number(&told["uses"]["left"]),
         rejected: number(&told["rejected"]),
+        key_requests: number(&told["key_requests"]),
     })
 }
 

@@ -129,7 +129,8 @@ fn pool(pool: &Pool) -> Field {
         ("Disabled", pool.disabled),
         ("Uses left", pool.uses_left),
     ];
-    for (name, number) in lines {
+    let wanted = pool.key_requests.filter(|wanted| *wanted > 0).map(|wanted| ("Wanted", Some(wanted)));
+    for (name, number) in lines.into_iter().chain(wanted) {
         value += &format!("{name}: {}\n", or_unknown(number));
     }
     if let (Some(left), Some(capacity)) = (pool.uses_left, pool.capacity()) {
@@ -206,6 +207,11 @@ fn alert(alert: &Alert) -> String {
         Alert::Rejected { pool, more, now } => {
             let (keys, were) = if *more == 1 { ("key", "was") } else { ("keys", "were") };
             format!("🚫 **{}**: {more} more {keys} {were} rejected by the provider ({now} now)", named(pool))
+        }
+        Alert::Wanted { pool, more, now } => {
+            let keys = if *more == 1 { "key is" } else { "keys are" };
+            let hint = format!("keylend keys add --pool {} --verify -", quoted(pool));
+            format!("🙋 **{}**: {more} more {keys} wanted ({now} now); who has one: {hint}", named(pool))
         }
         Alert::Away { why } => format!("⚠️ The API statistics cannot be had: {}", quoted(why)),
         Alert::Back => "✅ The API statistics are back".to_owned(),
@@ -289,6 +295,7 @@ mod tests {
             invalid: Some(0),
             uses_left: some,
             rejected: Some(0),
+            key_requests: Some(0),
         }
     }
 
@@ -361,6 +368,7 @@ mod tests {
             invalid: Some(1),
             uses_left: Some(9),
             rejected: Some(1),
+            key_requests: Some(0),
         };
         let snapshot = Snapshot { pools: vec![pool(PLANT), stability, pool(HEALTH)], ..Snapshot::default() };
         let fields = fields(&snapshot);
@@ -452,6 +460,10 @@ mod tests {
             (
                 Alert::Rejected { pool: name("a"), more: 1, now: 4 },
                 "🚫 **a**: 1 more key was rejected by the provider (4 now)",
+            ),
+            (
+                Alert::Wanted { pool: name("a"), more: 1, now: 3 },
+                "🙋 **a**: 1 more key is wanted (3 now); who has one: keylend keys add --pool a --verify -",
             ),
             (Alert::Away { why: name("timed out") }, "⚠️ The API statistics cannot be had: timed out"),
             (Alert::Back, "✅ The API statistics are back"),
