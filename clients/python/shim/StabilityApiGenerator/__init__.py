@@ -1,0 +1,1 @@
+"""The package in which the old generator was."""

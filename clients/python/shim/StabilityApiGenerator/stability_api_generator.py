@@ -1,0 +1,5 @@
+"""The module in which the old generator was."""
+
+from keylend.compat import StabilityApiGenerator
+
+__all__ = ["StabilityApiGenerator"]

@@ -1,0 +1,5 @@
+"""For those whose models.py held nothing but this class."""
+
+from keylend.compat import StabilityApiKey
+
+__all__ = ["StabilityApiKey"]

@@ -1,0 +1,5 @@
+from StabilityApiGenerator.stability_api_generator import StabilityApiGenerator
+
+generator = StabilityApiGenerator()
+success = generator.generate_api_key()
+generator.close()

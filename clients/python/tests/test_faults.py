@@ -1,0 +1,105 @@
+"""What goes wrong on the way is tried again where that is safe, and told where it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Optional
+
+import pytest
+from conftest import Server, Way, said
+
+import keylend
+
+
+def lost(_: bytes) -> Optional[bytes]:
+    """The server took the request, and nobody heard."""
+    return None
+
+
+def leases(server: Server) -> int:
+    return len(server.key("stability", "sk-lent-0123456789")["leases"])
+
+
+def test_a_lease_whose_answer_was_lost_is_the_same_lease(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    way.faults = [lost, lambda answer: answer[: len(answer) // 2], lambda _: said("200 OK", "<html>")]
+    client = keylend.Client(way.url, deadline=20)
+    with pytest.raises(keylend.KeylendError):
+        # A page in the place of the answer is not tried again: it will come again.
+        client.take_lease("stability")
+    assert leases(server) == 1 and len(way.requests) == 3
+    assert len({line for request in way.requests for line in request.splitlines() if b"Idempotency" in line}) == 1
+    way.requests.clear()
+    way.faults = [lost, lost]
+    with client.lease("stability"):
+        assert leases(server) == 2
+    assert leases(server) == 1 and server.key("stability", "sk-lent-0123456789")["usage_count"] == 1
+
+
+def test_a_report_whose_answer_was_lost_was_taken(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    client = keylend.Client(way.url)
+    with client.lease("stability") as key:
+        way.faults = [lost]
+        assert key.used() is True
+    shown = server.key("stability", "sk-lent-0123456789")
+    assert (shown["usage_count"], shown["leases"]) == (1, [])
+
+
+def test_a_count_whose_answer_was_lost_is_not_counted_again(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    client = keylend.Client(way.url)
+    way.faults = [lost]
+    with pytest.raises(keylend.Unreachable) as unknown:
+        client.increment_usage("stability", api_key="sk-lent-0123456789")
+    assert unknown.value.sent and "sk-lent" not in str(unknown.value)
+    assert server.key("stability", "sk-lent-0123456789")["usage_count"] == 1
+    # Nothing was done yet: it is asked again.
+    way.before = [said("503 Service Unavailable", json.dumps({"code": "overloaded", "detail": "ask again"}))]
+    assert client.increment_usage("stability", api_key="sk-lent-0123456789") == 2
+
+
+def test_a_server_that_cannot_for_a_moment_is_asked_again(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    away = json.dumps({"code": "store_unavailable", "detail": "ask again"})
+    way.before = [
+        said("503 Service Unavailable", away, "Retry-After: 0\r\nContent-Type: application/problem+json\r\n"),
+        said("502 Bad Gateway", "<html>"),
+        said("504 Gateway Timeout"),
+        None,
+    ]
+    with keylend.Client(way.url).lease("stability") as key:
+        assert key.api_key == "sk-lent-0123456789"
+    assert len(way.requests) == 6
+
+
+def test_what_no_server_of_ours_says_is_told(server: Server, way: Way) -> None:
+    client = keylend.Client(way.url, deadline=0.3)
+    for answer, kind in [
+        (said("200 OK", "<html>"), keylend.ServerError),
+        (said("404 Not Found", "nothing"), keylend.InvalidRequest),
+        (said("301 Moved Permanently", "", "Location: http://127.0.0.1:1/\r\n"), keylend.ServerError),
+        (said("500 Internal Server Error", "[]"), keylend.ServerError),
+        (b"no http at all", keylend.Unreachable),
+    ]:
+        way.before = [answer] * 9
+        with pytest.raises(kind) as told:
+            client.take_lease("stability")
+        assert "KEYLEND_URL" in str(told.value), told.value
+    way.before = [said("503 Service Unavailable", json.dumps({"code": "store_unavailable", "detail": "x"}))] * 9
+    with pytest.raises(keylend.ServerError) as away:
+        client.take_lease("stability")
+    assert (away.value.code, away.value.status) == ("store_unavailable", 503)
+
+
+def test_a_server_that_was_away_is_found_again(server: Server, client: keylend.Client) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    with client.lease("stability"):
+        pass
+    address = server.url.removeprefix("http://")
+    server.stop()
+    server.start(address)
+    # The connection that was kept is dead.
+    with client.lease("stability"):
+        pass
+    assert server.key("stability", "sk-lent-0123456789")["usage_count"] == 2
