@@ -22,6 +22,7 @@ pub mod http;
 pub mod key_files;
 pub mod metrics;
 pub mod pool;
+pub mod provider;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -75,7 +75,12 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
                 let tokens = Arc::clone(&tokens.borrow());
                 announce(&pools, address, &tokens).await;
             });
-            tokio::join!(announced, pool::sweep_until(pools.clone(), stop.cancelled()));
+            tokio::join!(
+                announced,
+                pool::sweep_until(pools.clone(), stop.cancelled()),
+                pool::verify_until(pools.clone(), stop.clone()),
+                pool::keep_above_low_water(pools.clone(), stop.clone()),
+            );
             following.ended().await;
         }
     });

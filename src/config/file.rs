@@ -141,11 +141,12 @@ enum Value {
     Text(String),
     Whole(u64),
     Texts(Vec<String>),
+    Section(Section),
     Other,
 }
 
 impl Section {
-    fn new(at: Place, title: String, table: &DeTable<'_>, place: impl Fn(usize) -> Place) -> Self {
+    fn new(at: Place, title: String, table: &DeTable<'_>, place: impl Fn(usize) -> Place + Copy) -> Self {
         let entries = table.iter().map(|(key, value)| {
             let at = place(key.span().start);
             let value = match value.get_ref() {
@@ -156,11 +157,16 @@ impl Section {
                     let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
                     texts.collect::<Option<Vec<_>>>().map_or(Value::Other, Value::Texts)
                 }
+                DeValue::Table(inner) => {
+                    let title = format!("{title}.{}", key.get_ref());
+                    Value::Section(Self::new(at.clone(), title, inner, place))
+                }
                 _ => Value::Other,
             };
             (key.get_ref().to_string(), value, at)
         });
-        Self { place: at, title, entries: entries.collect() }
+        let entries = entries.collect();
+        Self { place: at, title, entries }
     }
 
     /// Where it stands.
@@ -227,6 +233,15 @@ impl Section {
     ) -> Option<Vec<T>> {
         self.get(key, expected, faults, |value| match value {
             Value::Texts(texts) => texts.iter().map(|text| parse(text)).collect(),
+            _ => None,
+        })
+    }
+
+    /// A section within this one: `[pools.NAME.KEY]`.
+    pub(super) fn section(&self, key: &str, faults: &mut Vec<Fault>) -> Option<&Self> {
+        let expected = format!("a section: [{}.{key}]", self.title);
+        self.get(key, &expected, faults, |value| match value {
+            Value::Section(section) => Some(section),
             _ => None,
         })
     }

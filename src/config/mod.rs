@@ -5,6 +5,7 @@
 mod bot;
 mod file;
 mod pools;
+mod provider;
 mod source;
 mod tokens;
 

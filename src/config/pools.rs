@@ -1,15 +1,26 @@
 //! The pools: the three that are there without any configuration, changed and joined by `[pools.NAME]`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Fault;
 use super::file::Section;
+use super::{Fault, provider};
 use crate::domain::{Lapsed, Picks, Policy, PoolName};
 
 /// The names in a section of a pool.
-const NAMES: [&str; 7] =
-    ["collection", "picks", "uses_per_key", "lapsed", "lease_ttl_seconds", "rest_seconds", "rest_cap_seconds"];
+const NAMES: [&str; 10] = [
+    "collection",
+    "picks",
+    "uses_per_key",
+    "lapsed",
+    "lease_ttl_seconds",
+    "rest_seconds",
+    "rest_cap_seconds",
+    "low_water",
+    "verify",
+    "generate",
+];
 
 /// The longest rest that can be configured: 31 days, as long as a provider's month.
 const LONGEST_REST: u64 = 31 * 24 * 60 * 60;
@@ -63,6 +74,7 @@ fn change(policy: &mut Policy, section: &Section, faults: &mut Vec<Fault>) {
     seconds("lease_ttl_seconds", 3600, &mut policy.lease_ttl);
     seconds("rest_seconds", LONGEST_REST, &mut policy.rest);
     seconds("rest_cap_seconds", LONGEST_REST, &mut policy.rest_cap);
+    provider::change(Arc::make_mut(&mut policy.provider), section, faults);
     if policy.rest > policy.rest_cap {
         let (rest, cap) = (policy.rest.as_secs(), policy.rest_cap.as_secs());
         faults.push(section.fault(format!("rest_seconds ({rest}) must not exceed rest_cap_seconds ({cap})")));

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+
+use super::provider::Provider;
 
 /// The name of a pool: 1 to 40 of `a-z`, `0-9`, `_` and `-`, the first a letter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +109,8 @@ pub struct Policy {
     pub rest: Duration,
     /// The longest rest that a caller can ask for.
     pub rest_cap: Duration,
+    /// What may be asked of those who give the keys.
+    pub provider: Arc<Provider>,
 }
 
 impl Policy {
@@ -120,14 +125,16 @@ impl Policy {
             lease_ttl: Duration::from_secs(300),
             rest: Duration::from_secs(60),
             rest_cap: Duration::from_secs(3600),
+            provider: Arc::default(),
         }
     }
 
     /// The three pools that are there without any configuration.
     pub fn built_in() -> [Self; 3] {
         let pool = |name: &str, picks, uses_per_key| Self::new(PoolName(name.to_owned()), picks, uses_per_key);
+        let stability = pool("stability", Picks::LeastRecentlyUsed, 4);
         [
-            pool("stability", Picks::LeastRecentlyUsed, 4),
+            Self { provider: Arc::new(Provider::stability()), ..stability },
             pool("plantid", Picks::InOrder, 100),
             pool("healthid", Picks::InOrder, 100),
         ]

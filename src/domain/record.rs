@@ -9,6 +9,10 @@ use thiserror::Error;
 use super::key::{DisabledReason, Key, KeyId, MAX_USAGE_COUNT, UsageCount};
 use super::secret::Secret;
 use super::timestamp::Timestamp;
+use super::verdict::Verified;
+
+/// The longest note that an operator can write, in characters.
+pub const MAX_NOTE: usize = 1000;
 
 /// An open lease as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct KeyRecord {
     pub added_at: Option<Timestamp>,
     /// Whether it stands in the pool's key file: it is withdrawn when its line goes.
     pub from_file: bool,
+    /// What its provider said of it last; None = it was never asked, or not with this secret.
+    pub verified: Option<Verified>,
 }
 
 impl KeyRecord {
@@ -141,7 +147,7 @@ pub struct KeyChange {
     /// Writes the note; Some(None) takes it away.
     pub note: Option<Option<String>>,
     /// Gives it another secret, with which it starts afresh: count 0 unless given here, rest ended, a report's
-    /// disabling ended, open leases dropped, no longer of a key file. The one that it has already is no other: so a
+    /// disabling ended, open leases dropped, never verified, no longer of a key file. The one that it has already is no other: so a
     /// change can be repeated.
     pub secret: Option<Secret>,
 }
@@ -169,6 +175,7 @@ impl KeyChange {
             (key.open_leases, key.first_lease_ends_at) = (Some(0), None);
             record.leases.clear();
             record.from_file = false;
+            record.verified = None;
             if record.disabled_reason.is_some_and(DisabledReason::is_of_report) {
                 (key.is_active, record.disabled_reason) = (true, None);
             }
@@ -225,7 +232,16 @@ mod tests {
         let leases = vec![OpenLease { by: None, expires_at: later }];
         let note = Some("kept".to_owned());
         let disabled_reason = Some(disabled_reason);
-        KeyRecord { key, order: Some(4), leases, disabled_reason, note, added_at: None, from_file: true }
+        KeyRecord {
+            key,
+            order: Some(4),
+            leases,
+            disabled_reason,
+            note,
+            added_at: None,
+            from_file: true,
+            verified: None,
+        }
     }
 
     fn changed(change: KeyChange, mut record: KeyRecord) -> KeyRecord {

@@ -102,6 +102,19 @@ pub struct PoolStats {
     pub needs_migration: u64,
     /// Of the disabled keys those that a report rejected: their provider does not take them.
     pub rejected: u64,
+    /// The keys that people were asked for and did not bring yet.
+    pub key_requests: u64,
+}
+
+/// What is counted beside the groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Besides {
+    /// Documents that still hold credits and no count.
+    pub needs_migration: u64,
+    /// Disabled keys that a report rejected.
+    pub rejected: u64,
+    /// Open requests for keys.
+    pub key_requests: u64,
 }
 
 /// Adds groups up to the stats of a pool.
@@ -127,6 +140,7 @@ impl Gathering {
             next_due_at: None,
             needs_migration: 0,
             rejected: 0,
+            key_requests: 0,
         };
         Self { stats, uses_per_key: u64::from(uses_per_key), usage_counts: BTreeMap::new() }
     }
@@ -150,9 +164,11 @@ impl Gathering {
         }
     }
 
-    /// The stats, with `needs_migration` documents that still hold credits and no count, and `rejected` keys.
-    pub fn finish(self, needs_migration: u64, rejected: u64) -> PoolStats {
-        PoolStats { usage_counts: self.usage_counts.into_iter().collect(), needs_migration, rejected, ..self.stats }
+    /// The stats, with what a store counts besides.
+    pub fn finish(self, besides: Besides) -> PoolStats {
+        let Besides { needs_migration, rejected, key_requests } = besides;
+        let usage_counts = self.usage_counts.into_iter().collect();
+        PoolStats { usage_counts, needs_migration, rejected, key_requests, ..self.stats }
     }
 }
 
@@ -214,7 +230,7 @@ mod tests {
     fn gather(groups: impl IntoIterator<Item = Group>) -> PoolStats {
         let mut gathering = Gathering::new(4, NOW);
         groups.into_iter().for_each(|group| gathering.add(&group));
-        gathering.finish(0, 0)
+        gathering.finish(Besides::default())
     }
 
     #[test]
@@ -232,7 +248,9 @@ mod tests {
         assert_eq!(seen.more, 2);
         assert_eq!(seen.last_used, at(999_000));
         assert_eq!(seen.generated_at, NOW);
-        assert_eq!(Gathering::new(4, NOW).finish(7, 0).needs_migration, 7);
+        let besides = Besides { needs_migration: 7, rejected: 2, key_requests: 3 };
+        let counted = Gathering::new(4, NOW).finish(besides);
+        assert_eq!((counted.needs_migration, counted.rejected, counted.key_requests), (7, 2, 3));
         let none = stats(&[], Lapsed::Count);
         assert_eq!((none.keys.total(), none.last_used, none.next_due_at, none.retry_after()), (0, None, None, None));
     }

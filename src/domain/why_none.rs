@@ -50,7 +50,7 @@ impl WhyNone {
 mod tests {
     use super::*;
     use crate::domain::Timestamp;
-    use crate::domain::stats::{Gathering, Group};
+    use crate::domain::stats::{Besides, Gathering, Group};
 
     fn why(states: &[State]) -> WhyNone {
         let mut gathering = Gathering::new(4, Timestamp::from_millis(0));
@@ -66,7 +66,7 @@ mod tests {
                 due_at: None,
             });
         }
-        WhyNone::of(&gathering.finish(0, 0))
+        WhyNone::of(&gathering.finish(Besides::default()))
     }
 
     #[test]

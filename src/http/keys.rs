@@ -130,12 +130,12 @@ async fn reset_keys(pool: String, caller: Caller, body: Bytes) -> Answer {
 }
 
 /// Who did what to which key; None = to the pool's keys.
-fn tell(caller: &Caller, action: &str, pool: &Pool, key: Option<KeyId>) {
+pub(super) fn tell(caller: &Caller, action: &str, pool: &Pool, key: Option<KeyId>) {
     let key = key.map(tracing::field::display);
     tracing::info!(event = "admin", by = caller.name(), action, pool = %pool.policy().name, key.id = key, "done");
 }
 
-fn key_id(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn key_id(text: &str) -> Result<KeyId, Problem> {
     text.parse().map_err(|error: crate::domain::key::InvalidKeyId| Problem::invalid(error.to_string()))
 }
 

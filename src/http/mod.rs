@@ -12,6 +12,7 @@ mod export;
 mod find_usable_key;
 mod flask;
 mod gate;
+mod generate;
 mod health;
 mod hosts;
 mod increment_usage;
@@ -33,6 +34,7 @@ mod serve;
 mod service;
 mod stats;
 mod trace_context;
+mod verify;
 
 use std::sync::Arc;
 

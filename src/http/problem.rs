@@ -40,12 +40,14 @@ pub(super) enum Code {
     Forbidden,
     TooLarge,
     UnsupportedMediaType,
+    CannotVerify,
+    GenerationFailed,
     Timeout,
     Internal,
 }
 
 impl Code {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::NoUsableKey,
         Self::StoreUnavailable,
         Self::Overloaded,
@@ -61,6 +63,8 @@ impl Code {
         Self::Forbidden,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::CannotVerify,
+        Self::GenerationFailed,
         Self::Timeout,
         Self::Internal,
     ];
@@ -85,6 +89,8 @@ impl Code {
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
             }
+            Self::CannotVerify => ("cannot_verify", StatusCode::CONFLICT, "Cannot verify"),
+            Self::GenerationFailed => ("generation_failed", StatusCode::BAD_GATEWAY, "Generation failed"),
             Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
@@ -238,6 +244,14 @@ impl From<PoolError> for Problem {
             PoolError::Overloaded => {
                 Self::new(Code::Overloaded, "too many requests wait for this pool; ask again").retry_soon()
             }
+            error @ PoolError::CannotVerify(_) => Self::new(Code::CannotVerify, error.to_string()),
+            PoolError::NotGenerated(error) => Self::new(
+                Code::GenerationFailed,
+                format!("{error}; nothing was added: see to the pool's generate.command, or add a key by hand"),
+            ),
+            PoolError::Generating => {
+                Self::new(Code::Overloaded, "a key is being generated for this pool already; ask again").retry_soon()
+            }
             PoolError::MaybeCounted(error) => Self {
                 detail:
                     "the store did not answer in time, and the use may be counted: look the key up before you repeat it"
@@ -319,7 +333,8 @@ impl Reply for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::stats::{Gathering, Group};
+    use crate::domain::stats::{Besides, Gathering, Group};
+    use crate::provider::GenerateError;
 
     fn stats(rows: &[(State, u64)], due: Option<i64>) -> Box<PoolStats> {
         let mut gathering = Gathering::new(4, Timestamp::from_millis(1_000));
@@ -336,7 +351,7 @@ mod tests {
                 due_at,
             });
         }
-        Box::new(gathering.finish(0, 0))
+        Box::new(gathering.finish(Besides::default()))
     }
 
     #[tokio::test]
@@ -352,6 +367,9 @@ mod tests {
             (PoolError::KnownSecret, "known_key", 409, None),
             (PoolError::LeaseGone, "lease_gone", 410, None),
             (PoolError::Overloaded, "overloaded", 503, Some("1")),
+            (PoolError::CannotVerify(pool.clone()), "cannot_verify", 409, None),
+            (PoolError::NotGenerated(GenerateError::Nothing.into()), "generation_failed", 502, None),
+            (PoolError::Generating, "overloaded", 503, Some("1")),
             (none(stats(&[(State::Spent, 5)], None)), "no_usable_key", 503, None),
             (none(stats(&[(State::Leased, 1)], None)), "no_usable_key", 503, Some("5")),
             (none(stats(&[(State::Resting, 1)], Some(8_500))), "no_usable_key", 503, Some("8")),

@@ -8,8 +8,8 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::{
-    Frame, docs, events, find_usable_key, flask, health, increment_usage, keys, leases, look_up, metrics, openapi,
-    page, recover, stats,
+    Frame, docs, events, find_usable_key, flask, generate, health, increment_usage, keys, leases, look_up, metrics,
+    openapi, page, recover, stats, verify,
 };
 use crate::domain::Role;
 use crate::pool::Pools;
@@ -89,6 +89,8 @@ pub static ROUTES: &[Route] = &[
     Route::new(Method::GET,    "/v1/pools/{pool}/keys/{id}",       ADMIN,   Takes::Nothing, Pace::Quick),
     Route::new(Method::PATCH,  "/v1/pools/{pool}/keys/{id}",       ADMIN,   Takes::Json,    Pace::Quick),
     Route::new(Method::DELETE, "/v1/pools/{pool}/keys/{id}",       ADMIN,   Takes::Nothing, Pace::Quick),
+    Route::new(Method::POST,   "/v1/pools/{pool}/keys/{id}/verify", ADMIN,  Takes::Nothing, Pace::Long),
+    Route::new(Method::POST,   "/v1/pools/{pool}/generate",        ADMIN,   Takes::Nothing, Pace::Long),
     Route::new(Method::POST,   "/v1/pools/{pool}/reset",           ADMIN,   Takes::Json,    Pace::Long),
     Route::new(Method::GET,    "/v1/pools/{pool}/export",          ADMIN,   Takes::Nothing, Pace::Long),
     Route::new(Method::GET,    "/api/plantid",                     TAKE,    Takes::Nothing, Pace::Quick),
@@ -154,6 +156,10 @@ pub(super) fn handlers(pools: &Pools, frame: &Frame) -> BoxedFilter<(Response,)>
         .or(events::route(frame.stopping.clone()))
         .unify()
         .or(keys::routes(frame.limits))
+        .unify()
+        .or(verify::route())
+        .unify()
+        .or(generate::route())
         .unify()
         .or(flask::routes())
         .unify()

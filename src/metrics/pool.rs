@@ -84,6 +84,7 @@ pub(super) struct Families {
     uses_counted: Family<InPool, Gauge>,
     open_leases: Family<InPool, Gauge>,
     rejected: Family<InPool, Gauge>,
+    key_requests: Family<InPool, Gauge>,
     hand_outs: Family<OfKind, Counter>,
     latency: Measured<OfKind>,
     empty: Family<ForReason, Counter>,
@@ -106,6 +107,7 @@ impl Families {
             uses_counted: Family::default(),
             open_leases: Family::default(),
             rejected: Family::default(),
+            key_requests: Family::default(),
             hand_outs: Family::default(),
             latency: Family::new_with_constructor(answers),
             empty: Family::default(),
@@ -123,6 +125,8 @@ impl Families {
         registry.register("open_leases", "Leases in the store that are not settled", all.open_leases.clone());
         let help = "Keys in the store that a report disabled as rejected";
         registry.register("rejected_keys", help, all.rejected.clone());
+        let help = "Keys that people were asked for and did not bring yet";
+        registry.register("key_requests", help, all.key_requests.clone());
         // What this instance did and saw.
         registry.register("hand_outs", "Keys handed out by this instance", all.hand_outs.clone());
         let help = "How long callers waited for a key that was handed out, in seconds; not what they asked to wait";
@@ -239,6 +243,7 @@ impl PoolMetrics {
         self.all.uses_counted.get_or_create(&labels).set(whole(stats.counted));
         self.all.open_leases.get_or_create(&labels).set(whole(stats.leased));
         self.all.rejected.get_or_create(&labels).set(whole(stats.rejected));
+        self.all.key_requests.get_or_create(&labels).set(whole(stats.key_requests));
     }
 
     fn forget(&self) {
@@ -246,7 +251,8 @@ impl PoolMetrics {
             self.all.keys.remove(&InState { pool: Arc::clone(&self.pool), state: state.as_str() });
         }
         let labels = self.labels();
-        for gauge in [&self.all.uses_left, &self.all.uses_counted, &self.all.open_leases, &self.all.rejected] {
+        let all = &self.all;
+        for gauge in [&all.uses_left, &all.uses_counted, &all.open_leases, &all.rejected, &all.key_requests] {
             gauge.remove(&labels);
         }
     }

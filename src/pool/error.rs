@@ -1,6 +1,9 @@
 //! What a pool answers when it has nothing better.
 
+use std::sync::Arc;
+
 use crate::domain::{PoolName, PoolStats};
+use crate::provider::GenerateError;
 use crate::store::StoreError;
 
 /// Why a pool could not do what it was asked.
@@ -38,6 +41,15 @@ pub enum PoolError {
     /// The answer to an increment was lost: the use may be counted.
     #[error("the use may or may not be counted")]
     MaybeCounted(#[source] StoreError),
+    /// The settings do not say how the pool's provider is asked about a key.
+    #[error("pool {0} cannot verify keys: its section [pools.{0}.verify] needs url, in keylend.toml")]
+    CannotVerify(PoolName),
+    /// The pool's command made no key.
+    #[error("{0}")]
+    NotGenerated(#[source] Arc<GenerateError>),
+    /// The pool's command is at it already.
+    #[error("a key is being generated for this pool already")]
+    Generating,
     /// The store could not be asked or did not answer.
     #[error("the store failed")]
     Store(#[source] StoreError),
@@ -75,6 +87,9 @@ impl PoolError {
             Self::LeaseGone => Self::LeaseGone,
             Self::NoUsableKey { pool, stats } => Self::NoUsableKey { pool: pool.clone(), stats: stats.clone() },
             Self::Overloaded => Self::Overloaded,
+            Self::CannotVerify(pool) => Self::CannotVerify(pool.clone()),
+            Self::NotGenerated(error) => Self::NotGenerated(Arc::clone(error)),
+            Self::Generating => Self::Generating,
             Self::MaybeCounted(error) => Self::MaybeCounted(error.same()),
             Self::Store(error) => Self::Store(error.same()),
         }

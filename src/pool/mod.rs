@@ -6,16 +6,19 @@ mod events;
 pub mod export;
 mod files;
 mod find;
+mod generate;
 mod history;
 pub mod import;
 mod increment;
 mod lend;
+mod low_water;
 mod measured;
 mod outage;
 mod report;
 mod stats;
 mod sweep;
 mod take;
+mod verify;
 mod wait;
 
 use std::sync::Arc;
@@ -28,11 +31,14 @@ use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
 pub use files::ComingKeys;
+pub use generate::Generated;
 pub use history::{MINUTES, Moved};
 pub use increment::Counted;
 pub use lend::{Ask, Lent};
+pub use low_water::keep_above_low_water;
 pub use measured::{Lately, measure_all};
 pub use sweep::sweep_until;
+pub use verify::{Verification, verify_until};
 pub use wait::WAITERS;
 
 use crate::domain::{

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 pub use error::StoreError;
 
 use crate::domain::{
-    EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Place, Policy,
-    PoolStats, Report, Secret, State, Timestamp, UsageCount,
+    EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease,
+    Place, Policy, PoolStats, Report, RequestId, Secret, State, Timestamp, UsageCount, Verdict,
 };
 
 /// A key that `find_usable_key` chose.
@@ -336,6 +336,25 @@ pub trait Store: Send + Sync {
     /// Changes one key as an operator wants it. Where it was the file's and gets another secret, the file does not
     /// bring the old one back.
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError>;
+
+    /// Applies what the provider said of a key to it, as long as it has this secret. Answers the key afterwards; None =
+    /// there is no such key, or it has another secret by now: nothing was changed.
+    async fn judge(
+        &self,
+        pool: &Policy,
+        id: KeyId,
+        secret: &Secret,
+        verdict: Verdict,
+    ) -> Result<Option<Seen<KeyRecord>>, StoreError>;
+
+    /// Opens a request for a key. False = one of this id is open already: it stays as it is.
+    async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError>;
+
+    /// The open requests for keys, the oldest first.
+    async fn key_requests(&self, pool: &Policy) -> Result<Vec<KeyRequest>, StoreError>;
+
+    /// Closes these requests. Answers how many of them were open: each is closed once.
+    async fn close_key_requests(&self, pool: &Policy, ids: &[RequestId]) -> Result<u64, StoreError>;
 
     /// Takes a key out of the pool, its leases with it; where it was the file's, the file does not bring it back.
     /// False = there is no such key.

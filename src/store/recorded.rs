@@ -1,16 +1,26 @@
-//! What is recorded of a pool in a store: its policy, to be compared by the next instance that lends by it, and that an
-//! older server's state was taken over.
+//! What is recorded of a pool in a store: its policy, to be compared by the next instance that lends by it, that an
+//! older server's state was taken over, and the keys that people were asked for.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::timestamp::millis;
-use crate::domain::{Lapsed, Picks, Policy};
+use crate::domain::{Lapsed, Picks, Policy, RequestId};
 
 /// The name under which it is recorded that the older server's state was taken over into this pool.
 pub(super) fn state_taken_over(pool: &Policy) -> String {
     format!("state_taken_over:{}", pool.name)
+}
+
+/// The beginning of the names of all requests for keys of this pool.
+pub(super) fn key_requests(pool: &Policy) -> String {
+    format!("key_request:{}:", pool.collection)
+}
+
+/// The name under which one is kept.
+pub(super) fn key_request(pool: &Policy, id: &RequestId) -> String {
+    key_requests(pool) + id.as_str()
 }
 
 /// What is kept of a policy, in the words in which it is shown.

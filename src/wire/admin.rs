@@ -6,11 +6,9 @@ use utoipa::ToSchema;
 use super::record::KeyRecordReply;
 use super::whole::Whole;
 use crate::domain::key::MAX_USAGE_COUNT;
+use crate::domain::record::MAX_NOTE;
 use crate::domain::{KeyChange, KeyId, KeyRecord, Policy, Rest, Secret};
 use crate::store::Seen;
-
-/// The longest note that is taken, in characters.
-pub(super) const MAX_NOTE: usize = 1000;
 
 /// How many ids are counted anew in one request.
 pub(super) const MAX_IDS: usize = 1000;

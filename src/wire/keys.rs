@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::domain::state::state;
 use crate::domain::{Key, KeyId, KeyRef, Policy, PoolName, Secret, State, Timestamp, UsageCount};
-use crate::pool::import::{Summary, Verdict};
+use crate::pool::import::{NotAdded, Summary};
 use crate::store::{FoundKey, Seen};
 
 /// A key, named by its secret or by its id.
@@ -154,8 +154,8 @@ impl From<Summary> for AddedReply {
             line,
             verdict: verdict.as_str(),
             reason: match verdict {
-                Verdict::Known => None,
-                Verdict::Invalid(reason) => Some(reason.to_string()),
+                NotAdded::Known => None,
+                NotAdded::Invalid(reason) => Some(reason.to_string()),
             },
         });
         Self {

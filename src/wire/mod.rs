@@ -8,6 +8,7 @@ pub mod flask;
 pub mod keys;
 pub mod leases;
 pub mod pools;
+pub mod provider;
 pub mod record;
 mod schema;
 pub mod stats;

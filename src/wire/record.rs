@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::keys::KeyReply;
+use super::provider::VerifiedReply;
 use crate::domain::{DisabledReason, KeyRecord, OpenLease, Policy, Timestamp};
 
 /// A key with all that is stored of it.
@@ -20,6 +21,8 @@ pub struct KeyRecordReply<'a> {
     note: Option<&'a str>,
     #[schema(required)]
     added_at: Option<Timestamp>,
+    #[schema(required)]
+    verified: Option<VerifiedReply>,
     leases: Vec<OpenLeaseReply<'a>>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> KeyRecordReply<'a> {
             resting_until: record.key.resting_until,
             note: record.note.as_deref(),
             added_at: record.added_at,
+            verified: record.verified.map(VerifiedReply::from),
             leases: record.leases.iter().map(OpenLeaseReply::from).collect(),
         }
     }

@@ -5,10 +5,11 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaFormat,
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::admin::{ChangeBody, MAX_IDS, MAX_NOTE, ResetBody};
+use super::admin::{ChangeBody, MAX_IDS, ResetBody};
 use super::keys::KeyRefBody;
 use super::leases::ReportBody;
 use crate::domain::key::MAX_USAGE_COUNT;
+use crate::domain::record::MAX_NOTE;
 use crate::domain::secret::MAX_LEN;
 use crate::domain::{
     DisabledReason, KeyId, Lapsed, LeaseId, Outcome, Picks, PoolName, Secret, State, Timestamp, UsageCount,

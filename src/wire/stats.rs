@@ -59,6 +59,7 @@ pub struct PoolStatsReply<'a> {
     next_due_at: Option<Timestamp>,
     needs_migration: u64,
     rejected: u64,
+    key_requests: u64,
 }
 
 impl<'a> PoolStatsReply<'a> {
@@ -83,6 +84,7 @@ impl<'a> PoolStatsReply<'a> {
             next_due_at: stats.next_due_at,
             needs_migration: stats.needs_migration,
             rejected: stats.rejected,
+            key_requests: stats.key_requests,
         }
     }
 }

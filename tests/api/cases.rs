@@ -153,6 +153,8 @@ const CASES: &[Case] = &[
         ],
         ..case("POST", "/v1/pools/{pool}/reset", ADMIN)
     },
+    case("POST", "/v1/pools/{pool}/keys/{id}/verify", ADMIN),
+    case("POST", "/v1/pools/{pool}/generate", ADMIN),
     case("GET", "/v1/pools/{pool}/export", ADMIN),
     case("GET", "/api/plantid", SERVICE),
     case("GET", "/api/healthid", SERVICE),

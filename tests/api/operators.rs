@@ -75,7 +75,7 @@ async fn a_key_is_shown_with_its_leases(place: Place) {
         json!({
             "id": lent.text("id"), "masked": "sk-01...cdef", "usage_count": 0, "left": 3, "last_used": last_used,
             "is_active": true, "state": "usable", "disabled_reason": null, "resting_until": null, "note": null,
-            "added_at": added_at, "leases": [{"by": "", "expires_at": lent.text("expires_at")}],
+            "added_at": added_at, "verified": null, "leases": [{"by": "", "expires_at": lent.text("expires_at")}],
         })
     );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use keylend::domain::{Lapsed, Picks, Policy, Token, TokenSecret, Tokens};
+use keylend::domain::{Lapsed, Picks, Policy, Provider, Token, TokenSecret, Tokens, Verify};
 use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
 use keylend::store::Page;
@@ -68,6 +68,9 @@ impl Server {
     /// The built-in pools, and `once` (one use per key) and `refund` (lapsed leases go back).
     pub async fn start(place: Place) -> Self {
         let mut policies = Policy::built_in().to_vec();
+        // A provider that is not there: whoever asks it learns nothing.
+        let nobody = Provider { verify: Some(Verify::at("http://127.0.0.1:1/")), ..Provider::default() };
+        policies[0].provider = Arc::new(nobody);
         policies.push(Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1));
         let refund = Policy::new("refund".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
         policies.push(Policy { lapsed: Lapsed::Refund, ..refund });

@@ -30,7 +30,7 @@ async fn stats_tell_keys_by_state_and_uses(place: Place) {
             "keys": {"total": 4, "usable": 2, "leased": 0, "resting": 0, "spent": 1, "disabled": 1, "invalid": 0},
             "uses": {"counted": 6, "leased": 1, "left": 6},
             "usage_counts": [{"usage_count": 0, "keys": 2}, {"usage_count": 1, "keys": 1}, {"usage_count": "more", "keys": 1}],
-            "last_used": pool["last_used"], "next_due_at": null, "needs_migration": 0, "rejected": 1,
+            "last_used": pool["last_used"], "next_due_at": null, "needs_migration": 0, "rejected": 1, "key_requests": 0,
         })
     );
     let one = server.get("/v1/pools/stability/stats").await;

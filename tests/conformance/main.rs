@@ -34,6 +34,8 @@ mod find_usable_key;
 mod give_back;
 mod idempotency;
 mod increment_usage;
+mod judge;
+mod key_request;
 mod lease;
 mod list;
 mod lock;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keylend::domain::state::state;
-use keylend::domain::stats::{Gathering, Group};
+use keylend::domain::stats::{Besides, Gathering, Group};
 use keylend::domain::{Key, KeyId, Lapsed, Policy, PoolStats, State, Timestamp};
 use keylend::store::{LeaseAnswer, Page};
 
@@ -171,7 +171,7 @@ fn gathered(keys: &[Key], pool: &Policy, uses: u32, now: Timestamp) -> PoolStats
     for key in keys {
         gathering.add(&Group::of(key, pool, uses, now));
     }
-    gathering.finish(0, 0)
+    gathering.finish(Besides::default())
 }
 
 fn uses(key: &Key) -> u64 {

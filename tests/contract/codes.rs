@@ -24,6 +24,8 @@ const CODES: &[Row] = &[
     ("forbidden 403", &["tests/api/access.rs::a_token_for_other_pools_learns_nothing_of_them"]),
     ("too_large 413", &["tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused", NONSENSE]),
     ("unsupported_media_type 415", &["tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused", NONSENSE]),
+    ("cannot_verify 409", &[ERRORS, "tests/program/verify.rs::a_provider_that_says_nothing_changes_nothing"]),
+    ("generation_failed 502", &[ERRORS, "tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("timeout 504", &["tests/api/frame.rs::a_handler_that_takes_too_long_is_not_waited_for", "tests/api/frame.rs::a_body_that_does_not_come_is_not_waited_for"]),
     ("internal 500", &[ERRORS, "tests/api/frame.rs::a_panic_is_one_answer_and_no_more"]),
 ];

@@ -20,6 +20,10 @@ const EVENTS: &[Row] = &[
     ("import_done", &["tests/program/log.rs::an_import_is_told"]),
     ("key_file_read", &["tests/key_files/program.rs::an_old_folder_is_taken_over"]),
     ("state_taken_over", &["tests/key_files/program.rs::an_old_folder_is_taken_over", "tests/key_files/program.rs::two_programs_follow_the_same_files"]),
+    ("key_verified", &["tests/program/verify.rs::what_the_provider_says_of_a_key_becomes_of_it"]),
+    ("key_generated", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
+    ("key_requested", &["tests/program/generate.rs::a_pool_that_runs_low_asks_once_over_all_instances"]),
+    ("command_said", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("admin", &["tests/program/log.rs::what_an_operator_does_is_told_in_the_log_file", "tests/program/serving.rs::the_log_tells_of_each_request"]),
 ];
 

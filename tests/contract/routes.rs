@@ -27,6 +27,8 @@ const TABLE: &[Row] = &[
     ("admin GET /v1/pools/{pool}/keys/{id}", &[ACCESS, NONSENSE, "tests/api/operators.rs::a_key_is_shown_with_its_leases"]),
     ("admin PATCH /v1/pools/{pool}/keys/{id}", &[ACCESS, NONSENSE, "tests/api/operators.rs::a_key_is_changed_as_it_is_named", "tests/api/operators.rs::a_new_secret_starts_afresh"]),
     ("admin DELETE /v1/pools/{pool}/keys/{id}", &[ACCESS, NONSENSE, "tests/api/operators.rs::a_removed_key_is_gone_with_its_leases"]),
+    ("admin POST /v1/pools/{pool}/keys/{id}/verify", &[ACCESS, NONSENSE, "tests/program/verify.rs::what_the_provider_says_of_a_key_becomes_of_it", "tests/program/verify.rs::a_provider_that_says_nothing_changes_nothing"]),
+    ("admin POST /v1/pools/{pool}/generate", &[ACCESS, NONSENSE, "tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added", "tests/program/generate.rs::without_a_command_a_person_is_asked_and_closes_the_request"]),
     ("admin POST /v1/pools/{pool}/reset", &[ACCESS, NONSENSE, "tests/api/operators.rs::counts_start_anew"]),
     ("admin GET /v1/pools/{pool}/export", &[ACCESS, NONSENSE, "tests/api/export.rs::an_export_imported_elsewhere_is_the_same_pool"]),
     ("service or open GET /api/plantid", &[ACCESS, NONSENSE, "tests/api/flask.rs::keys_go_out_one_after_the_other_until_the_file_is_empty", "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),

@@ -32,6 +32,9 @@ const ADMIN: (&str, &str) =
 async fn no_answer_is_outside_of_its_description() {
     let folder = tempfile::tempdir().unwrap();
     let settings = [("KEYLEND_DATA", "keylend.db".to_owned()), ("KEYLEND_TOKENS", ADMIN.0.to_owned())];
+    // A provider that is not there, so that none is asked.
+    let provider = "[pools.stability.verify]\nurl = \"http://127.0.0.1:1/\"\n";
+    std::fs::write(folder.path().join("keylend.toml"), provider).unwrap();
     let program = Program::serve(keylend(&folder, &settings, &[]));
     let client = Client::new();
     for pool in ["stability", "plantid"] {

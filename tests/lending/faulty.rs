@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keylend::domain::{
-    Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+    Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report,
+    RequestId, Secret, Timestamp, Verdict,
 };
 use keylend::store::sqlite::SqliteStore;
 use keylend::store::{
@@ -294,6 +295,32 @@ impl Store for Faulty {
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
         self.gate().await;
         self.inner.change(pool, id, change).await
+    }
+
+    async fn judge(
+        &self,
+        pool: &Policy,
+        id: KeyId,
+        secret: &Secret,
+        verdict: Verdict,
+    ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        self.gate().await;
+        self.inner.judge(pool, id, secret, verdict).await
+    }
+
+    async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {
+        self.gate().await;
+        self.inner.request_key(pool, id, by).await
+    }
+
+    async fn key_requests(&self, pool: &Policy) -> Result<Vec<KeyRequest>, StoreError> {
+        self.gate().await;
+        self.inner.key_requests(pool).await
+    }
+
+    async fn close_key_requests(&self, pool: &Policy, ids: &[RequestId]) -> Result<u64, StoreError> {
+        self.gate().await;
+        self.inner.close_key_requests(pool, ids).await
     }
 
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bson::{Bson, Document, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use keylend::domain::state::state;
-use keylend::domain::stats::{Gathering, Group};
+use keylend::domain::stats::{Besides, Gathering, Group};
 use keylend::domain::{
     DisabledReason, EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome,
-    Picks, Policy, Report, Rest, Secret, State, Timestamp, UsageCount,
+    Picks, Policy, Report, Rest, Secret, State, Timestamp, UsageCount, Verdict,
 };
 use keylend::store::mongodb::MongoStore;
 use keylend::store::{Added, Brought, Changed, Incremented, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Store};
@@ -53,6 +53,8 @@ every_value_in! {
     any_order_is_borne: InOrder ["order", "last_used"],
     any_mark_of_a_file_is_borne: InOrder ["from_file"],
     any_reason_is_borne: InOrder ["disabled_reason"],
+    any_verdict_is_borne: LeastRecentlyUsed ["verified"],
+    any_part_of_a_verdict_is_borne: LeastRecentlyUsed ["verified.at", "verified.verdict", "verified.credits"],
     any_value_of_a_field_that_decides_nothing_is_borne:
         LeastRecentlyUsed ["mark", "note", "added_at", "leases.0.by", "credits_left", "extra"],
 }
@@ -110,6 +112,7 @@ impl Planting {
         self.what_can_be_counted_is_counted().await;
         self.keys_are_added_and_found().await;
         self.a_file_brings_its_keys_and_withdraws_them().await;
+        self.verdicts_change_only_what_they_mean().await;
         self.operators_change_only_what_they_mean().await;
         self.counts_are_reset().await;
         self.reading_changes_nothing().await;
@@ -127,7 +130,11 @@ impl Planting {
             for key in &listed {
                 gathering.add(&Group::of(key, &self.pool, uses, seen.generated_at));
             }
-            let expected = gathering.finish(seen.needs_migration, seen.rejected);
+            let expected = gathering.finish(Besides {
+                needs_migration: seen.needs_migration,
+                rejected: seen.rejected,
+                key_requests: 0,
+            });
             // Documents that no id names are counted as invalid, and in nothing else.
             let unnamed = (before.len() - with_object_id) as u64;
             for state in State::ALL {
@@ -465,7 +472,16 @@ impl Planting {
             let secret = Secret::parse(&format!("sk-changed-{}", key.id)).ok();
             KeyChange { secret, ..KeyChange::default() }
         };
-        let all = ["api_key", "usage_count", "resting_until", "leases", "is_active", "disabled_reason", "from_file"];
+        let all = [
+            "api_key",
+            "usage_count",
+            "resting_until",
+            "leases",
+            "is_active",
+            "disabled_reason",
+            "from_file",
+            "verified",
+        ];
         self.change_is_as_the_domain_says(afresh, &all).await;
         self.change_is_as_the_domain_says(afresh, &[]).await;
         // A count repairs an invalid one.
@@ -488,6 +504,20 @@ impl Planting {
             assert_eq!(secret(&seen.value), secret(&expected));
         }
         self.assert_only(&self.changed_since(&before).await, fields);
+    }
+
+    async fn verdicts_change_only_what_they_mean(&self) {
+        for verdict in [Verdict::Exhausted, Verdict::Alive { credits: Some(2.5) }, Verdict::Rejected] {
+            let before = self.snapshot().await;
+            for mut expected in self.records().await.value {
+                let Some(secret) = expected.key.secret.clone() else { continue };
+                let judged = self.store.judge(&self.pool, expected.key.id, &secret, verdict).await.unwrap();
+                let seen = judged.unwrap_or_else(|| panic!("{:?}: {expected:?}", self.fields));
+                verdict.apply(&self.pool, &mut expected, seen.now);
+                assert_eq!(format!("{:?}", seen.value), format!("{expected:?}"), "{:?}: {verdict:?}", self.fields);
+            }
+            self.assert_only(&self.changed_since(&before).await, &["is_active", "disabled_reason", "verified"]);
+        }
     }
 
     async fn counts_are_reset(&self) {

@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use keylend::domain::Timestamp;
-use keylend::domain::stats::Gathering;
+use keylend::domain::stats::{Besides, Gathering};
 use keylend::metrics::Metrics;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn the_rules_are_right_and_tell_what_they_should() {
 #[test]
 fn the_rules_are_about_metrics_that_there_are() {
     let metrics = Metrics::default();
-    let stats = Gathering::new(4, Timestamp::from_millis(0)).finish(0, 0);
+    let stats = Gathering::new(4, Timestamp::from_millis(0)).finish(Besides::default());
     metrics.pool(&"stability".parse().unwrap()).holds(Some(&stats));
     metrics.store().asked("lease", Duration::from_secs(1), Some("away"));
     let text = metrics.text(|_| true);

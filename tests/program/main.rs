@@ -8,16 +8,20 @@ mod place;
 mod backup;
 mod check;
 mod commands;
+mod generate;
 mod leaks;
 mod log;
 mod operators;
 #[path = "../support/program.rs"]
 mod program;
+#[path = "../support/provider.rs"]
+mod provider;
 #[allow(dead_code, reason = "these tests break a way in few of the ways there are")]
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod serving;
 mod settings;
 mod tokens;
+mod verify;
 
 use place::run;

@@ -11,13 +11,17 @@ use crate::pool::import::{Import, SECRETS};
 
 pub(super) const EXAMPLES: &str = "Examples:
   keylend keys add sk-0123456789abcdef
-  pass show stability | keylend keys add -";
+  pass show stability | keylend keys add -
+  keylend keys add --verify -                      only those that the provider takes";
 
 #[derive(Args)]
 pub(in crate::cli) struct AddArguments {
     /// Keys, or - for standard input; other users of this machine can see what is given here
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
+    /// Ask the provider first: what it rejects, or gives no more on, is not added
+    #[arg(long)]
+    verify: bool,
     #[command(flatten)]
     pool: PoolArguments,
 }
@@ -26,6 +30,9 @@ pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
     let mut import = Import::new(pool, SECRETS);
+    if arguments.verify {
+        import = import.verifying()?;
+    }
     for key in &arguments.keys {
         if key == "-" {
             import::read_into(&mut import, io::stdin().lock(), &|_| {}).await?;

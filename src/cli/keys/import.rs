@@ -30,6 +30,9 @@ pub(in crate::cli) struct ImportArguments {
     /// Add nothing: say what would become of the lines
     #[arg(long)]
     dry_run: bool,
+    /// Ask the provider first: what it rejects, or gives no more on, is not added
+    #[arg(long, conflicts_with = "dry_run")]
+    verify: bool,
     #[command(flatten)]
     pool: PoolArguments,
 }
@@ -42,6 +45,9 @@ pub(super) async fn run(settings: &Settings, arguments: ImportArguments) -> Resu
     let mut import = Import::new(pool, format);
     if arguments.dry_run {
         import = import.dry_run();
+    }
+    if arguments.verify {
+        import = import.verifying()?;
     }
     let bar = progress(length, arguments.pool.json);
     let read = read_into(&mut import, from, &|bytes| bar.inc(bytes as u64)).await;
@@ -117,8 +123,16 @@ pub(super) fn tell(summary: Summary, dry_run: bool, json: bool) -> Result<(), Fa
         if !summary.race_proof {
             output::complain(AddedReply::NOT_RACE_PROOF);
         }
+        if let Some((unverified, why)) = &summary.unverified {
+            output::complain(&format!("{unverified} added without the provider's word: {why}"));
+        }
         let verb = if dry_run { "would be added" } else { "added" };
-        output::print(&format!("{added} {verb}, {known} known, {invalid} invalid"))?;
+        let closed = match summary.closed {
+            0 => String::new(),
+            1 => ", 1 request closed".to_owned(),
+            closed => format!(", {closed} requests closed"),
+        };
+        output::print(&format!("{added} {verb}, {known} known, {invalid} invalid{closed}"))?;
     }
     if invalid > 0 { Err(Failure::NotAll) } else { Ok(()) }
 }

@@ -5,12 +5,15 @@ mod change;
 mod export;
 mod find;
 mod flask;
+mod generate;
 mod import;
 mod list;
 mod named;
 mod remove;
+mod requests;
 mod reset;
 mod shown;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -49,6 +52,15 @@ pub(super) enum KeysCommand {
     /// Set the counts of keys to 0, as for a new month
     #[command(after_help = reset::EXAMPLES)]
     Reset(reset::ResetArguments),
+    /// Ask the provider whether keys are alive
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArguments),
+    /// Have a key made, or ask a person for one
+    #[command(after_help = generate::EXAMPLES)]
+    Generate(generate::GenerateArguments),
+    /// Show the keys that people were asked for
+    #[command(after_help = requests::EXAMPLES)]
+    Requests(requests::RequestsArguments),
     /// Take keys out of the pool for good
     #[command(after_help = remove::EXAMPLES)]
     Remove(remove::RemoveArguments),
@@ -76,6 +88,9 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
         KeysCommand::Disable(arguments) => change::disable(settings, arguments).await,
         KeysCommand::Rest(arguments) => change::rest(settings, arguments).await,
         KeysCommand::Reset(arguments) => reset::run(settings, arguments).await,
+        KeysCommand::Verify(arguments) => verify::run(settings, arguments).await,
+        KeysCommand::Generate(arguments) => generate::run(settings, arguments).await,
+        KeysCommand::Requests(arguments) => requests::run(settings, arguments).await,
         KeysCommand::Remove(arguments) => remove::run(settings, arguments).await,
     }
 }

@@ -6,7 +6,7 @@ use super::named::{NamedKeys, Selection};
 use crate::cli::{Failure, output};
 use crate::config::Settings;
 use crate::domain::state::state;
-use crate::domain::{DisabledReason, Key, KeyRecord, Policy, Secret, Timestamp};
+use crate::domain::{DisabledReason, Key, KeyRecord, Policy, Secret, Timestamp, Verified};
 use crate::store::Seen;
 use crate::store::mongodb::credits::CREDITS;
 use crate::wire::record::KeyRecordReply;
@@ -60,6 +60,12 @@ fn json_text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "-".to_owned())
 }
 
+/// What its provider said of a key last.
+fn verified(verified: Verified) -> String {
+    let credits = verified.credits.map(|credits| format!(", {credits} credits"));
+    format!("{} at {}{}", verified.verdict, verified.at, credits.unwrap_or_default())
+}
+
 fn details(policy: &Policy, seen: &Seen<KeyRecord>) -> Vec<(&'static str, String)> {
     let Seen { value: record, now } = seen;
     let key = &record.key;
@@ -76,6 +82,7 @@ fn details(policy: &Policy, seen: &Seen<KeyRecord>) -> Vec<(&'static str, String
         ("resting_until", output::or_dash(key.resting_until)),
         ("note", output::or_dash(record.note.as_deref())),
         ("added_at", output::or_dash(record.added_at)),
+        ("verified", output::or_dash(record.verified.map(verified))),
         ("leases", record.leases.len().to_string()),
     ];
     for lease in &record.leases {

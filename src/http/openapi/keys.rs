@@ -10,6 +10,7 @@ use crate::http::export::NDJSON;
 use crate::http::problem::Code;
 use crate::wire::admin::{ChangeBody, KeysReply, ResetBody, ResetReply};
 use crate::wire::keys::{AddKeysBody, AddedReply};
+use crate::wire::provider::{AskedReply, GeneratedReply, VerificationReply};
 use crate::wire::record::KeyRecordReply;
 
 const ID: &str = "65937c5b0a1b2c3d4e5f6071";
@@ -19,7 +20,14 @@ fn key() -> Value {
         "id": ID, "masked": "sk-01...ABCD", "usage_count": 2, "last_used": "2026-01-02T03:04:01.000Z",
         "is_active": true, "state": "usable", "left": 1, "disabled_reason": null, "resting_until": null, "note": null,
         "added_at": "2026-01-01T00:00:00.000Z",
+        "verified": {"at": "2026-01-01T00:00:00.000Z", "verdict": "alive", "credits": 24.5},
         "leases": [{"by": "painter", "expires_at": "2026-01-02T03:09:05.678Z"}],
+    })
+}
+
+fn verified() -> Value {
+    json!({
+        "id": ID, "masked": "sk-01...ABCD", "verdict": "alive", "credits": 24.5, "reason": null, "state": "usable",
     })
 }
 
@@ -67,6 +75,32 @@ pub(super) fn operations() -> Vec<Operation> {
         at(Method::DELETE, "/v1/pools/{pool}/keys/{id}", "remove_key")
             .says("Remove a key", "Its leases go with it: their reports are answered 410.")
             .answers_nothing(204, "It is gone"),
+        at(Method::POST, "/v1/pools/{pool}/keys/{id}/verify", "verify_key")
+            .says(
+                "Verify a key",
+                "Asks the provider whether it is alive, and applies what it says: alive enables what a report \
+                 disabled, rejected and exhausted disable, rate_limited lets it rest. Where nothing is known, nothing \
+                 changes, and `reason` says why.",
+            )
+            .answers::<VerificationReply>(200, "What the provider said, and the key afterwards", verified())
+            .or(&[Code::InvalidKey, Code::CannotVerify]),
+        at(Method::POST, "/v1/pools/{pool}/generate", "generate")
+            .says(
+                "Have a key made",
+                "By the pool's command, verified and added; where there is none, a person is asked for one.",
+            )
+            .answers::<GeneratedReply>(201, "A key was made and added", {
+                let mut made = verified();
+                made["pool"] = "stability".into();
+                made["outcome"] = "added".into();
+                made
+            })
+            .answers::<AskedReply>(
+                202,
+                "A person was asked; `key_requests` are open now",
+                json!({"pool": "stability", "outcome": "asked", "request_id": "0123456789abcdef", "key_requests": 1}),
+            )
+            .or(&[Code::GenerationFailed]),
         at(Method::POST, "/v1/pools/{pool}/reset", "reset")
             .says("Count keys anew", "usage_count 0 and last_used now, as when a new month begins.")
             .takes::<ResetBody>(json!({"all": true}))

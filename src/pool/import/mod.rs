@@ -1,15 +1,19 @@
 //! Import: keys from text, one per line, with a verdict for each line that was not added.
 
+mod line;
+mod verified;
+
 use std::collections::HashSet;
-use std::fmt;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use line::{Format, InvalidLine, Line, NotAdded, SECRETS};
+
 use super::{Pool, PoolError};
-use crate::domain::secret::{InvalidSecret, MAX_LEN};
-use crate::domain::{NewKey, Picks, PoolName, Secret};
+use crate::domain::{NewKey, Picks, Verify};
+use crate::provider::Unsaid;
 use crate::store::{Added, AddedKeys, StoreError};
 
 /// How many verdicts an answer lists.
@@ -24,59 +28,6 @@ const AT_ONCE: usize = 4;
 /// The byte order mark that some editors put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a line of an import says.
-pub enum Line {
-    /// A key to add.
-    Key(Box<NewKey>),
-    /// Nothing that is to be added, such as the last line of an export.
-    Nothing,
-    /// No key.
-    Invalid(InvalidLine),
-}
-
-/// Why a line is no key. Its content is never repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidLine {
-    /// Its text is no secret.
-    Secret(InvalidSecret),
-    /// It is longer than any key that is exported.
-    TooLong,
-    /// It is none of an export's lines; the words say what it should be.
-    NotExported(&'static str),
-    /// It was exported from another pool.
-    OtherPool,
-}
-
-impl fmt::Display for InvalidLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Secret(reason) => write!(f, "{reason}"),
-            Self::TooLong => f.write_str("is longer than an exported key can be"),
-            Self::NotExported(expected) => f.write_str(expected),
-            Self::OtherPool => f.write_str("was exported from another pool"),
-        }
-    }
-}
-
-/// Why a line was not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The pool has the key already, or an earlier line did.
-    Known,
-    /// The line is no key.
-    Invalid(InvalidLine),
-}
-
-impl Verdict {
-    /// The shown word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Known => "known",
-            Self::Invalid(_) => "invalid",
-        }
-    }
-}
-
 /// What became of the lines so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -87,35 +38,17 @@ pub struct Summary {
     /// Lines that are no keys.
     pub invalid: u64,
     /// The lines not added, counted from 1; the first [`LISTED`].
-    pub lines: Vec<(u64, Verdict)>,
+    pub lines: Vec<(u64, NotAdded)>,
     /// The lines that are no keys, counted from 1; the first [`LISTED`].
     pub invalid_lines: Vec<(u64, InvalidLine)>,
     /// False where another program could have added one of the keys at the same moment: nothing in the store keeps
     /// them unique.
     pub race_proof: bool,
-}
-
-/// How a line is read.
-#[derive(Clone, Copy)]
-pub struct Format {
-    /// What the line says, without the spaces around it.
-    pub read: fn(&[u8], &PoolName) -> Line,
-    /// The longest line, in bytes.
-    pub longest: usize,
-    /// What a longer one is.
-    pub too_long: InvalidLine,
-}
-
-/// One secret a line.
-pub const SECRETS: Format =
-    Format { read: read_secret, longest: MAX_LEN, too_long: InvalidLine::Secret(InvalidSecret::TooLong) };
-
-fn read_secret(line: &[u8], _: &PoolName) -> Line {
-    let secret = std::str::from_utf8(line).map_err(|_| InvalidSecret::NotVisibleAscii).and_then(Secret::parse);
-    match secret {
-        Ok(secret) => Line::Key(Box::new(NewKey::fresh(secret))),
-        Err(reason) => Line::Invalid(InvalidLine::Secret(reason)),
-    }
+    /// Keys that were added although nothing is known of them, where they were to be verified, and why that is; None =
+    /// there are none.
+    pub unverified: Option<(u64, Unsaid)>,
+    /// Requests for keys that these answered.
+    pub closed: u64,
 }
 
 /// Reads text piece by piece, in bounded memory, and adds the keys in it. Lines end with LF or CRLF, the last one
@@ -136,6 +69,8 @@ pub struct Import<'a> {
     known: Vec<u64>,
     /// What was seen so far, where nothing is added; None where it is.
     seen: Option<HashSet<[u8; 16]>>,
+    /// How the provider is asked about each key first; None = it is not.
+    verify: Option<&'a Verify>,
     /// The log knows how it ended.
     told: bool,
 }
@@ -155,8 +90,16 @@ type Adding = AbortOnDropHandle<(Vec<u64>, Result<AddedKeys, PoolError>)>;
 impl<'a> Import<'a> {
     /// An import of lines of this format into `pool`.
     pub fn new(pool: &'a Pool, format: Format) -> Self {
-        let summary =
-            Summary { added: 0, known: 0, invalid: 0, lines: Vec::new(), invalid_lines: Vec::new(), race_proof: true };
+        let summary = Summary {
+            added: 0,
+            known: 0,
+            invalid: 0,
+            lines: Vec::new(),
+            invalid_lines: Vec::new(),
+            race_proof: true,
+            unverified: None,
+            closed: 0,
+        };
         Self {
             pool,
             format,
@@ -168,6 +111,7 @@ impl<'a> Import<'a> {
             adding: FuturesOrdered::new(),
             known: Vec::new(),
             seen: None,
+            verify: None,
             told: false,
         }
     }
@@ -207,7 +151,7 @@ impl<'a> Import<'a> {
     /// # Errors
     /// As [`Import::push`].
     pub async fn push_secret(&mut self, text: &str) -> Result<(), PoolError> {
-        self.judge(read_secret(text.as_bytes(), &self.pool.policy().name));
+        self.judge((SECRETS.read)(text.as_bytes(), &self.pool.policy().name));
         if self.batch.len() >= BATCH {
             self.flush().await?;
         }
@@ -223,13 +167,14 @@ impl<'a> Import<'a> {
         self.flush().await?;
         self.wait_for_all_but(0).await?;
         let mut summary = self.summary.clone();
-        let invalid = summary.invalid_lines.iter().map(|(line, reason)| (*line, Verdict::Invalid(*reason)));
-        summary.lines = self.known.iter().map(|line| (*line, Verdict::Known)).chain(invalid).collect();
+        let invalid = summary.invalid_lines.iter().map(|(line, reason)| (*line, NotAdded::Invalid(*reason)));
+        summary.lines = self.known.iter().map(|line| (*line, NotAdded::Known)).chain(invalid).collect();
         summary.lines.sort_by_key(|(line, _)| *line);
         summary.lines.truncate(LISTED);
         if !self.told {
             self.told = true;
             self.pool.0.line.freed();
+            summary.closed = self.pool.answer_key_requests(summary.added).await?;
             self.log("keys were added");
         }
         Ok(summary)
@@ -270,20 +215,25 @@ impl<'a> Import<'a> {
         match line {
             Line::Key(key) => self.batch.push((self.number, *key)),
             Line::Nothing => {}
-            Line::Invalid(reason) => {
-                self.summary.invalid += 1;
-                if self.summary.invalid_lines.len() < LISTED {
-                    self.summary.invalid_lines.push((self.number, reason));
-                }
-            }
+            Line::Invalid(reason) => self.refused(self.number, reason),
         }
         self.number += 1;
+    }
+
+    fn refused(&mut self, number: u64, reason: InvalidLine) {
+        self.summary.invalid += 1;
+        if self.summary.invalid_lines.len() < LISTED {
+            self.summary.invalid_lines.push((number, reason));
+        }
     }
 
     async fn flush(&mut self) -> Result<(), PoolError> {
         let (numbers, keys): (Vec<u64>, Vec<NewKey>) = std::mem::take(&mut self.batch).into_iter().unzip();
         if keys.is_empty() {
             return Ok(());
+        }
+        if let Some(verify) = self.verify {
+            return self.add_verified(verify, numbers, keys).await;
         }
         if let Some(seen) = &mut self.seen {
             let known = self.pool.known(&keys).await?;

@@ -93,6 +93,7 @@ fn afresh(change: &KeyChange) -> Document {
     };
     fields.extend(switch(change));
     fields.insert("from_file", NOTHING);
+    fields.insert("verified", NOTHING);
     if change.is_active.is_none() {
         let reasons = DisabledReason::ALL.into_iter().filter(|reason| reason.is_of_report());
         let reasons: Vec<Bson> = reasons.map(|reason| reason.as_str().into()).collect();

@@ -3,7 +3,9 @@
 use bson::{Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
 use super::expression;
-use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Secret, Timestamp, UsageCount};
+use crate::domain::{
+    DisabledReason, Key, KeyId, KeyRecord, OpenLease, Secret, Timestamp, UsageCount, Verdict, Verified,
+};
 use crate::store::StoreError;
 
 /// The document in these bytes. Text that is no UTF-8 is read with replacement characters, and so is no secret.
@@ -30,6 +32,12 @@ pub(super) fn record_projection() -> Document {
         "note": typed("$note", "string"),
         "added_at": typed("$added_at", "date"),
         "from_file": expression::is_from_file(),
+        // Of each only what can be understood, as everywhere.
+        "verified": {
+            "at": typed("$verified.at", "date"),
+            "verdict": {"$cond": [{"$in": ["$verified.verdict", &Verdict::WORDS[..]]}, "$verified.verdict", Bson::Null]},
+            "credits": typed("$verified.credits", "double"),
+        },
     });
     fields
 }
@@ -98,7 +106,13 @@ pub(super) fn record(document: &Document) -> Option<KeyRecord> {
         note: document.get_str("note").ok().map(str::to_owned),
         added_at: instant(document.get("added_at")),
         from_file: document.get_bool("from_file").unwrap_or(false),
+        verified: document.get_document("verified").ok().and_then(verified),
     })
+}
+
+/// What is kept of the last verdict.
+fn verified(kept: &Document) -> Option<Verified> {
+    Verified::of(instant(kept.get("at")), kept.get_str("verdict").ok(), kept.get_f64("credits").ok())
 }
 
 /// An entry of the leases, whatever it is.

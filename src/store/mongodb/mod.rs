@@ -20,6 +20,8 @@ mod filter;
 mod find_usable_key;
 mod increment_usage;
 mod index;
+mod judge;
+mod key_request;
 mod known;
 mod lease;
 mod list;
@@ -54,7 +56,8 @@ use super::{
     LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
-    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease, Policy, PoolStats,
+    Report, RequestId, Secret, Timestamp, Verdict,
 };
 
 use self::connect::Connected;
@@ -273,6 +276,28 @@ impl Store for MongoStore {
 
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
         change::change(self, pool, id, change).await
+    }
+
+    async fn judge(
+        &self,
+        pool: &Policy,
+        id: KeyId,
+        secret: &Secret,
+        verdict: Verdict,
+    ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        judge::judge(self, pool, id, secret, verdict).await
+    }
+
+    async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {
+        key_request::request(self, pool, id, by).await
+    }
+
+    async fn key_requests(&self, pool: &Policy) -> Result<Vec<KeyRequest>, StoreError> {
+        key_request::list(self, pool).await
+    }
+
+    async fn close_key_requests(&self, pool: &Policy, ids: &[RequestId]) -> Result<u64, StoreError> {
+        key_request::close(self, pool, ids).await
     }
 
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {

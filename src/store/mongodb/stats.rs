@@ -3,8 +3,8 @@
 use bson::{Bson, Document, bson, doc};
 use futures_util::TryStreamExt;
 
-use super::{MongoStore, document, error, expression};
-use crate::domain::stats::{Gathering, Group};
+use super::{MongoStore, document, error, expression, key_request};
+use crate::domain::stats::{Besides, Gathering, Group};
 use crate::domain::{DisabledReason, Lapsed, Policy, PoolStats, State, Timestamp};
 use crate::store::StoreError;
 
@@ -18,13 +18,13 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
         .map_err(error::of_read)?;
     let groups: Vec<Document> = groups.try_collect().await.map_err(error::of_read)?;
     let mut gathering = Gathering::new(uses_per_key, now);
-    let (mut needs_migration, mut rejected) = (0, 0);
+    let mut besides = Besides { key_requests: key_request::count(store, pool).await?, ..Besides::default() };
     for document in &groups {
         gathering.add(&group(document)?);
-        needs_migration += whole(document, "needs_migration");
-        rejected += whole(document, "rejected");
+        besides.needs_migration += whole(document, "needs_migration");
+        besides.rejected += whole(document, "rejected");
     }
-    Ok(gathering.finish(needs_migration, rejected))
+    Ok(gathering.finish(besides))
 }
 
 /// Every document judged, then gathered by state and count. Counts above the uses per key are one.

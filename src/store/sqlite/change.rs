@@ -25,7 +25,8 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
     step.tx
         .prepare_cached(&format!(
             "UPDATE \"{}\" SET api_key = coalesce(?2, api_key), usage_count = coalesce(?3, usage_count),
-                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7, from_file = ?8
+                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7, from_file = ?8,
+                 verified_at = ?9, verdict = ?10, credits = ?11
              WHERE id = ?1",
             pool.collection
         ))?
@@ -38,6 +39,9 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
             record.disabled_reason.map(DisabledReason::as_str),
             record.note,
             record.from_file,
+            record.verified.map(|verified| verified.at.as_millis()),
+            record.verified.map(|verified| verified.verdict),
+            record.verified.and_then(|verified| verified.credits),
         ])?;
     Ok(Changed::Changed(Box::new(seen)))
 }

@@ -11,6 +11,8 @@ mod change;
 mod examine;
 mod find_usable_key;
 mod increment_usage;
+mod judge;
+mod key_request;
 mod known;
 mod lease;
 mod list;
@@ -46,7 +48,8 @@ use super::{
     LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
-    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Report, Timestamp,
+    EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease, Policy, PoolStats,
+    Report, RequestId, Secret, Timestamp, Verdict,
 };
 
 /// The embedded store in one file.
@@ -257,6 +260,32 @@ impl Store for SqliteStore {
     async fn change(&self, pool: &Policy, id: KeyId, change: &KeyChange) -> Result<Changed, StoreError> {
         let (pool, change) = (pool.clone(), change.clone());
         self.write(move |step| change::change(step, &pool, id, &change)).await
+    }
+
+    async fn judge(
+        &self,
+        pool: &Policy,
+        id: KeyId,
+        secret: &Secret,
+        verdict: Verdict,
+    ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
+        let (pool, secret) = (pool.clone(), secret.clone());
+        self.write(move |step| judge::judge(step, &pool, id, &secret, verdict)).await
+    }
+
+    async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {
+        let (pool, id, by) = (pool.clone(), id.clone(), by.to_owned());
+        self.write(move |step| key_request::request(step, &pool, &id, &by)).await
+    }
+
+    async fn key_requests(&self, pool: &Policy) -> Result<Vec<KeyRequest>, StoreError> {
+        let pool = pool.clone();
+        self.read(move |step| key_request::list(step, &pool)).await
+    }
+
+    async fn close_key_requests(&self, pool: &Policy, ids: &[RequestId]) -> Result<u64, StoreError> {
+        let (pool, ids) = (pool.clone(), ids.to_vec());
+        self.write(move |step| key_request::close(step, &pool, &ids)).await
     }
 
     async fn remove(&self, pool: &Policy, id: KeyId) -> Result<bool, StoreError> {

@@ -4,7 +4,9 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
 use super::Step;
-use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount};
+use crate::domain::{
+    DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount, Verified,
+};
 
 /// The columns that [`key`] reads, of the pool's table as `k`.
 pub(super) fn key_columns(pool: &Policy) -> String {
@@ -17,7 +19,11 @@ pub(super) fn key_columns(pool: &Policy) -> String {
 
 /// The columns that [`record`] reads, of the pool's table as `k`.
 pub(super) fn record_columns(pool: &Policy) -> String {
-    format!("{}, k.\"order\", k.disabled_reason, k.note, k.added_at, k.from_file", key_columns(pool))
+    format!(
+        "{}, k.\"order\", k.disabled_reason, k.note, k.added_at, k.from_file, k.verified_at,
+         k.verdict, k.credits",
+        key_columns(pool)
+    )
 }
 
 /// The open leases of the key `k`. A key that was brought from another pool has its id there too. The plus keeps
@@ -36,6 +42,7 @@ pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite:
         note: row.get(10)?,
         added_at: instant(row, 11)?,
         from_file: row.get(12)?,
+        verified: Verified::of(instant(row, 13)?, row.get_ref(14)?.as_str_or_null()?, row.get(15)?),
     };
     if record.key.open_leases.is_some_and(|open| open > 0) {
         let mut leases = step.tx.prepare_cached(

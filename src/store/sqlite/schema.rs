@@ -50,6 +50,9 @@ const SHARED_TABLES: &str = "
     CREATE TABLE keylend_meta (name TEXT NOT NULL PRIMARY KEY, value ANY) STRICT;
 ";
 
+/// The columns that tables of the same version may lack: programs that do not know them pass them over.
+const LATER_COLUMNS: [(&str, &str); 3] = [("verified_at", "INTEGER"), ("verdict", "TEXT"), ("credits", "REAL")];
+
 /// What `api_key` and `usage_count` must be; the rules of `domain::secret` and `domain::key`.
 pub(super) const IS_SECRET: &str = "length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*'";
 pub(super) const IS_COUNT: &str = "usage_count BETWEEN 0 AND 9007199254740992";
@@ -184,10 +187,18 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
             "order" INTEGER,
             note TEXT,
             added_at INTEGER,
-            from_file INTEGER NOT NULL DEFAULT 0 CHECK (from_file IN (0, 1))
+            from_file INTEGER NOT NULL DEFAULT 0 CHECK (from_file IN (0, 1)),
+            verified_at INTEGER,
+            verdict TEXT,
+            credits REAL
         ) STRICT;
         "#
     ))?;
+    for (name, of_type) in LATER_COLUMNS {
+        if !step.tx.column_exists(None::<&str>, table.as_str(), name)? {
+            step.tx.execute_batch(&format!("ALTER TABLE \"{table}\" ADD COLUMN {name} {of_type}"))?;
+        }
+    }
     for (name, columns) in indexes(pool) {
         step.tx.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{name}\" ON \"{table}\" ({columns});"))?;
     }

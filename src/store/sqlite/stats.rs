@@ -1,7 +1,7 @@
 //! stats: count the pool by the domain's own rule, key by key.
 
-use super::{Step, row};
-use crate::domain::stats::{Gathering, Group};
+use super::{Step, key_request, row};
+use crate::domain::stats::{Besides, Gathering, Group};
 use crate::domain::{DisabledReason, Policy, PoolStats};
 
 pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<PoolStats> {
@@ -19,5 +19,5 @@ pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqli
         ))?
         .query_row([DisabledReason::Rejected.as_str()], |found| found.get(0))?;
     // Credits live in the older documents on MongoDB only.
-    Ok(gathering.finish(0, rejected))
+    Ok(gathering.finish(Besides { needs_migration: 0, rejected, key_requests: key_request::count(step, pool)? }))
 }
