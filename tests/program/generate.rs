@@ -36,6 +36,13 @@ impl Desk {
     }
 }
 
+/// Whether the process whose id a script wrote down is there; a zombie is not.
+fn is_there(desk: &Desk) -> bool {
+    let Ok(id) = std::fs::read_to_string(desk.folder.path().join("left")) else { return false };
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+    status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
 async fn generate(server: &Program, pool: &str) -> (StatusCode, Value) {
     let answer = Client::new().post(format!("{}/v1/pools/{pool}/generate", server.url)).send().await.unwrap();
     (answer.status(), answer.json().await.unwrap())
@@ -79,14 +86,19 @@ async fn a_command_that_makes_no_key_is_told_and_adds_nothing(place: Place) {
         ("echo not a key", "is no key"),
         ("echo '<html>sk-alive-0123456789 x</html>'", "is no key"),
         ("yes sk-alive-0123456789", "more than 65536 bytes"),
-        ("sleep 60 & sleep 60", "not done within 5 s"),
+        ("sleep 60 & echo $! > left; sleep 60", "not done within 5 s"),
         ("kill -9 $$", "the command failed (signal: 9"),
     ] {
         let desk = Desk::with_script(&place, script, "");
         let (out, err, code) = desk.run(&["keys", "generate", "made"], "");
         assert!(code == Some(2) && err.contains(expected), "{script}: {out} {err}");
         assert_eq!(desk.json(1, &["keys", "list", "--pool", "made"], "").len(), 0, "{script}");
+        assert!(!is_there(&desk), "what the command started goes on");
     }
+    let desk = Desk::with_script(&place, "sleep 60 & echo $! > left; echo sk-alive-0123456789", "");
+    let (out, err, code) = desk.run(&["keys", "generate", "made"], "");
+    assert_eq!(code, Some(0), "{out} {err}");
+    assert!(!is_there(&desk), "what the command left behind goes on");
     let desk = Desk::with_script(&place, "", "");
     std::fs::remove_file(desk.folder.path().join("make-key")).unwrap();
     let (_, err, code) = desk.run(&["keys", "generate", "made"], "");
