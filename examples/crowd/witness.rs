@@ -49,9 +49,13 @@ impl Store for Witness {
         answer
     }
 
-    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<LeaseAnswer>, StoreError> {
         let answer = self.store.lease_all(pool, requests).await;
-        for key in answer.iter().flatten().flatten() {
+        let new = answer.iter().flatten().filter_map(|answer| match answer {
+            LeaseAnswer::New(key) => Some(key),
+            LeaseAnswer::Same(_) | LeaseAnswer::NoUsableKey => None,
+        });
+        for key in new {
             self.leased.fetch_add(1, Ordering::Relaxed);
             crate::say(&json!({"event": "leased", "key": key.id.to_string(), "entry": key.entry.to_string()}));
         }

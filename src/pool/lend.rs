@@ -94,9 +94,8 @@ impl Service for Leases {
         pool.turn().await
     }
 
-    /// A request that may be a repeated one is looked for first, and goes alone.
-    fn go_together(one: &LeaseRequest, other: &LeaseRequest) -> bool {
-        !one.is_repeatable() && !other.is_repeatable()
+    fn go_together(_: &LeaseRequest, _: &LeaseRequest) -> bool {
+        true
     }
 
     async fn serve(pool: &Pool, callers: Vec<Caller<Self>>, turn: Turn) {
@@ -172,17 +171,16 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Option<Vec<Option<(LeasedKey, bool)>>>, PoolError> {
         let policy = self.policy();
-        let leased: Vec<Option<(LeasedKey, bool)>> = match requests {
-            [request] => vec![match self.until("lease", deadline, self.store().lease(policy, request)).await? {
-                LeaseAnswer::New(key) => Some((key, true)),
-                LeaseAnswer::Same(key) => Some((key, false)),
-                LeaseAnswer::NoUsableKey => None,
-            }],
-            requests => {
-                let leased = self.until("lease_all", deadline, self.store().lease_all(policy, requests)).await?;
-                leased.into_iter().map(|key| Some((key?, true))).collect()
-            }
+        let answers = match requests {
+            [request] => vec![self.until("lease", deadline, self.store().lease(policy, request)).await?],
+            requests => self.until("lease_all", deadline, self.store().lease_all(policy, requests)).await?,
         };
+        let leased = answers.into_iter().map(|answer| match answer {
+            LeaseAnswer::New(key) => Some((key, true)),
+            LeaseAnswer::Same(key) => Some((key, false)),
+            LeaseAnswer::NoUsableKey => None,
+        });
+        let leased: Vec<Option<(LeasedKey, bool)>> = leased.collect();
         Ok(leased.iter().any(Option::is_some).then_some(leased))
     }
 

@@ -270,10 +270,10 @@ pub trait Store: Send + Sync {
     /// request.
     async fn lease(&self, pool: &Policy, request: &LeaseRequest) -> Result<LeaseAnswer, StoreError>;
 
-    /// Reserves one use for each of these requests, none of which is a repeatable one, in a step for all of them. One
-    /// answer per request, in their order; None = it got none, and where another one did, another look may find one.
-    /// An error is about all of them.
-    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError>;
+    /// Reserves one use for each of these requests, in a step for all of them, or finds the open lease of the same
+    /// request. One answer per request, in their order; where one got no key and another one did, another look may find
+    /// it one, or the lease of its twin. An error is about all of them.
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<LeaseAnswer>, StoreError>;
 
     /// The keys to use next, for so many callers, as `find_usable_key` finds one: up to one for each. None at all = no
     /// key is usable.

@@ -1,12 +1,14 @@
 //! Idempotency-Keys: the same request has one lease while that is open, whichever instance it reaches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keylend::domain::{Lapsed, Outcome, Policy};
+use keylend::domain::{EntryId, KeyId, Lapsed, Outcome, Policy};
 use keylend::store::{LeaseAnswer, LeaseRequest, LeasedKey};
 
-use crate::support::{Planted, TestStore, eventually, in_order, lease_id, least_recently_used, name, repeatable};
+use crate::support::{
+    Planted, TestStore, eventually, in_order, lease_id, least_recently_used, name, repeatable, request,
+};
 
 on_both_stores! {
     the_same_request_gets_the_same_lease_while_it_is_open,
@@ -17,12 +19,98 @@ on_both_stores! {
     other_tokens_pools_and_texts_are_other_requests,
     fifty_of_the_same_at_once_get_one_lease,
     the_same_again_and_again_at_once_has_never_two_open_leases,
+    a_step_for_many_finds_the_leases_of_those_who_asked_before,
+    steps_for_many_on_several_instances_lease_once_for_each_request,
 }
 
 async fn same(t: &TestStore, pool: &Policy, request: &LeaseRequest) -> LeasedKey {
     match t.store.lease(pool, request).await.unwrap() {
         LeaseAnswer::Same(leased) => leased,
         other => panic!("not the same lease: {other:?}"),
+    }
+}
+
+/// What each request of a step got: its key, its lease, and whether that is new.
+fn got(answers: &[LeaseAnswer]) -> Vec<Option<(KeyId, EntryId, bool)>> {
+    let one = |answer: &LeaseAnswer| match answer {
+        LeaseAnswer::New(leased) => Some((leased.id, leased.entry, true)),
+        LeaseAnswer::Same(leased) => Some((leased.id, leased.entry, false)),
+        LeaseAnswer::NoUsableKey => None,
+    };
+    answers.iter().map(one).collect()
+}
+
+async fn a_step_for_many_finds_the_leases_of_those_who_asked_before(t: &TestStore) {
+    for policy in [least_recently_used(4), in_order(4)] {
+        let keys: Vec<Planted> = (0..6).map(|_| Planted::new()).collect();
+        let pool = t.pool(policy, &keys).await;
+        let before = t.lease_as(&pool, &repeatable("app", &pool, "before")).await;
+        let lapsing = LeaseRequest { ttl: Duration::from_millis(1), ..repeatable("app", &pool, "lapsed") };
+        let lapsed = t.lease_as(&pool, &lapsing).await;
+        eventually("the lease lapses", async || (t.now(&pool).await > lapsed.expires_at).then_some(())).await;
+        let step = || ["new", "before", "lapsed", "new", "other"].map(|text| repeatable("app", &pool, text));
+        // A twin within the step, and one whose lease has lapsed, may have to go again.
+        let mut last = BTreeMap::new();
+        for _ in 0..3 {
+            let asked: Vec<LeaseRequest> = step().into_iter().chain([request()]).collect();
+            for (request, answer) in asked.iter().zip(got(&t.store.lease_all(&pool, &asked).await.unwrap())) {
+                let Some((_, entry, is_new)) = answer else { continue };
+                assert_eq!(is_new, entry == request.entry, "{answer:?}");
+                if request.is_repeatable() {
+                    let first = *last.entry(request.idem.as_str().to_owned()).or_insert(entry);
+                    assert_eq!(first, entry, "one lease for each request");
+                }
+            }
+        }
+        let idem = |text| repeatable("app", &pool, text).idem.as_str().to_owned();
+        assert_eq!(last.len(), 4);
+        assert_eq!(last[&idem("before")], before.entry);
+        assert_ne!(last[&idem("lapsed")], lapsed.entry);
+        // Of the request without a key there is one lease for each time that it was asked.
+        assert_eq!(t.store.stats(&pool, 4).await.unwrap().leased, 4 + 3);
+        // Who asked first can no longer give back what a repeat was answered with.
+        assert!(
+            !t.store
+                .give_back(&pool, &LeaseRequest { entry: before.entry, ..repeatable("app", &pool, "before") })
+                .await
+                .unwrap()
+        );
+    }
+}
+
+async fn steps_for_many_on_several_instances_lease_once_for_each_request(t: &TestStore) {
+    for policy in [least_recently_used(8), in_order(8)] {
+        let keys: Vec<Planted> = (0..16).map(|_| Planted::new()).collect();
+        let pool = t.pool(policy, &keys).await;
+        for round in 0..4 {
+            let mut asking = tokio::task::JoinSet::new();
+            for _ in 0..4 {
+                let (store, pool) = (t.another_instance().await, pool.clone());
+                asking.spawn(async move {
+                    let asked: Vec<LeaseRequest> =
+                        (0..8).map(|number| repeatable("app", &pool, &format!("{round} {number}"))).collect();
+                    let mut leases = BTreeMap::new();
+                    // Those who got none go again, as the pool lets them.
+                    for _ in 0..100 {
+                        let left: Vec<LeaseRequest> = asked
+                            .iter()
+                            .filter(|request| !leases.contains_key(request.idem.as_str()))
+                            .cloned()
+                            .collect();
+                        if left.is_empty() {
+                            break;
+                        }
+                        for (request, got) in left.iter().zip(got(&store.lease_all(&pool, &left).await.unwrap())) {
+                            leases.extend(got.map(|(_, entry, _)| (request.idem.as_str().to_owned(), entry)));
+                        }
+                    }
+                    leases
+                });
+            }
+            let all: Vec<BTreeMap<String, EntryId>> = asking.join_all().await;
+            assert!(all.iter().all(|leases| leases.len() == 8 && *leases == all[0]), "{all:?}");
+            assert_eq!(t.store.stats(&pool, 8).await.unwrap().leased, 8 * (round + 1));
+        }
     }
 }
 

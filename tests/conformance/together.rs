@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylend::domain::{KeyId, LeaseId, Outcome, Policy, State};
-use keylend::store::{LeaseRequest, LeasedKey, Store};
+use keylend::store::{LeaseAnswer, LeaseRequest, LeasedKey, Store};
 use tokio::task::JoinSet;
 
 use crate::support::{
@@ -31,12 +31,21 @@ fn requests(count: usize) -> Vec<LeaseRequest> {
 }
 
 async fn lease_all(t: &TestStore, pool: &Policy, requests: &[LeaseRequest]) -> Vec<Option<LeasedKey>> {
-    let leased = t.store.lease_all(pool, requests).await.unwrap();
+    let leased = new(t.store.lease_all(pool, requests).await.unwrap());
     assert_eq!(leased.len(), requests.len());
     for (request, leased) in requests.iter().zip(&leased) {
         assert!(leased.as_ref().is_none_or(|leased| leased.entry == request.entry));
     }
     leased
+}
+
+/// The new leases, each at its request's place.
+fn new(answers: Vec<LeaseAnswer>) -> Vec<Option<LeasedKey>> {
+    let new = |answer| match answer {
+        LeaseAnswer::New(leased) => Some(leased),
+        LeaseAnswer::Same(_) | LeaseAnswer::NoUsableKey => None,
+    };
+    answers.into_iter().map(new).collect()
 }
 
 fn ids(leased: &[Option<LeasedKey>]) -> Vec<KeyId> {
@@ -149,7 +158,7 @@ async fn crowds_of_several_instances_lease_each_use_once(t: &TestStore) {
             async move {
                 let mut leased = Vec::new();
                 while store.stats(&pool, 4).await.unwrap().leased < 160 {
-                    leased.extend(ids(&store.lease_all(&pool, &requests(11)).await.unwrap()));
+                    leased.extend(ids(&new(store.lease_all(&pool, &requests(11)).await.unwrap())));
                 }
                 leased
             }

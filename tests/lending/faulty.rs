@@ -183,7 +183,7 @@ impl Store for Faulty {
         answer
     }
 
-    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<LeaseAnswer>, StoreError> {
         self.asked.notify_one();
         let stall = *self.stall.borrow();
         if stall == Stall::AfterApplying {

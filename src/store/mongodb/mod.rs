@@ -202,7 +202,7 @@ impl Store for MongoStore {
         lease::lease(self, pool, request).await
     }
 
-    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<LeaseAnswer>, StoreError> {
         together::lease_all(self, pool, requests).await
     }
 

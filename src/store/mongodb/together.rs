@@ -4,7 +4,7 @@
 //! The guard of the update is the whole rule, so it is exact whoever else writes. Each document that it changes bears
 //! a mark of this step, and only what the read finds marked is handed out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocumentBuf, bson, doc};
@@ -13,10 +13,10 @@ use futures_util::TryStreamExt;
 use super::candidates::Candidate;
 use super::expression::{self, NOW};
 use super::lease::leased_key;
-use super::{MongoStore, document, error, filter, lease};
+use super::{MongoStore, document, error, filter, lease, sweep};
 use crate::domain::{EntryId, Picks, Policy};
 use crate::store::planted::{self, Bug};
-use crate::store::{FoundKey, LeaseRequest, LeasedKey, StoreError};
+use crate::store::{FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
 
 /// How often a step looks that gets nothing at all: what was read a moment ago may be taken, what was read just now
 /// is so by bad luck only.
@@ -26,13 +26,82 @@ pub(super) async fn lease_all(
     store: &MongoStore,
     pool: &Policy,
     requests: &[LeaseRequest],
-) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+) -> Result<Vec<LeaseAnswer>, StoreError> {
+    let mut answers: HashMap<EntryId, LeaseAnswer> = HashMap::new();
+    let asked_before = asked_before(store, pool, requests).await?;
+    let mut new: Vec<&LeaseRequest> = Vec::new();
+    let mut met = HashSet::new();
+    for request in requests {
+        if asked_before.contains(request.idem.as_str()) {
+            let same = repeat(store, pool, request).await.map_err(nothing_new)?;
+            answers.extend(same.map(|same| (request.entry, LeaseAnswer::Same(same))));
+        } else if met.insert(request.idem.as_str()) {
+            new.push(request);
+        }
+        // A twin within this step goes again, and finds the lease of the first of them.
+    }
+    let leased = lease_new(store, pool, &new).await?;
+    answers.extend(leased.into_iter().map(|(entry, key)| (entry, LeaseAnswer::New(key))));
+    let mut answer = |request: &LeaseRequest| answers.remove(&request.entry).unwrap_or(LeaseAnswer::NoUsableKey);
+    Ok(requests.iter().map(&mut answer).collect())
+}
+
+/// Of these requests the Idempotency-Keys, as they are stored, that a lease has already, lapsed or not.
+async fn asked_before(
+    store: &MongoStore,
+    pool: &Policy,
+    requests: &[LeaseRequest],
+) -> Result<HashSet<String>, StoreError> {
+    let idems: Vec<&str> =
+        requests.iter().filter(|request| request.is_repeatable()).map(|request| request.idem.as_str()).collect();
+    if idems.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let these = doc! {"$in": ["$$lease.idem", {"$literal": &idems}]};
+    let theirs = doc! {"leases": {"$map": {
+        "input": {"$filter": {"input": expression::leases(), "as": "lease", "cond": these}},
+        "as": "lease",
+        "in": "$$lease.idem",
+    }}};
+    let found = store.read_each(pool, doc! {"leases.idem": {"$in": &idems}}, theirs).await.map_err(nothing_new)?;
+    let idems = found.iter().flat_map(|document| document.get_array("leases").map(Vec::as_slice).unwrap_or_default());
+    Ok(idems.filter_map(Bson::as_str).map(str::to_owned).collect())
+}
+
+/// The open lease of the same request. None = it has lapsed, and is settled: the next look leases anew.
+async fn repeat(store: &MongoStore, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+    let same = lease::same_request(store, pool, request).await?;
+    if same.is_none() {
+        sweep::settle_idem(store, pool, &request.idem).await?;
+    }
+    Ok(same)
+}
+
+/// The same failure where nothing new can have been leased yet.
+fn nothing_new(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unresolved(cause) => StoreError::Away(cause),
+        other => other,
+    }
+}
+
+/// Leases a key for each of these, no two of them the same request, and none asked before as far as was seen.
+async fn lease_new(
+    store: &MongoStore,
+    pool: &Policy,
+    requests: &[&LeaseRequest],
+) -> Result<HashMap<EntryId, LeasedKey>, StoreError> {
     let mut leased: HashMap<EntryId, LeasedKey> = HashMap::new();
+    if requests.is_empty() {
+        return Ok(leased);
+    }
     match pool.picks {
         Picks::InOrder => {
             while leased.len() < requests.len() {
                 let left = missing(requests, &leased);
-                let got = lease_from_first(store, pool, &left).await?;
+                let got = lease_from_first(store, pool, &left).await;
+                // What was leased before is leased, whatever became of this.
+                let got = if leased.is_empty() { got? } else { got.map_err(something_leased)? };
                 if got.is_empty() {
                     break;
                 }
@@ -40,22 +109,37 @@ pub(super) async fn lease_all(
             }
         }
         Picks::LeastRecentlyUsed => {
-            let all: Vec<&LeaseRequest> = requests.iter().collect();
             for _ in 0..LOOKS {
-                let candidates = store.candidates(pool, pool.uses_per_key, all.len()).await?;
-                leased.extend(lease_each(store, pool, &candidates, &all).await?);
+                let candidates = store.candidates(pool, pool.uses_per_key, requests.len()).await?;
+                leased.extend(lease_each(store, pool, &candidates, requests).await?);
                 if !leased.is_empty() || candidates.is_empty() {
                     break;
                 }
             }
         }
     }
-    Ok(requests.iter().map(|request| leased.remove(&request.entry)).collect())
+    Ok(leased)
+}
+
+/// The same failure where something has been leased already.
+fn something_leased(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Away(cause) | StoreError::Refused(cause) => StoreError::Unresolved(cause),
+        other => other,
+    }
 }
 
 /// The requests that have no key yet.
-fn missing<'a>(requests: &'a [LeaseRequest], leased: &HashMap<EntryId, LeasedKey>) -> Vec<&'a LeaseRequest> {
-    requests.iter().filter(|request| !leased.contains_key(&request.entry)).collect()
+fn missing<'a>(requests: &[&'a LeaseRequest], leased: &HashMap<EntryId, LeasedKey>) -> Vec<&'a LeaseRequest> {
+    requests.iter().copied().filter(|request| !leased.contains_key(&request.entry)).collect()
+}
+
+/// Those keys that no lease of these requests is on. The unique index keeps two documents apart, not one document's own
+/// entries; and a repeated step leaves alone what it did before.
+fn without_theirs(requests: &[&LeaseRequest]) -> Document {
+    let names: Vec<String> = requests.iter().map(|request| request.entry.to_string()).collect();
+    let idems: Vec<&str> = requests.iter().map(|request| request.idem.as_str()).collect();
+    doc! {"leases.id": {"$nin": names}, "leases.idem": {"$nin": idems}}
 }
 
 /// Leases one use of each of these keys, where it is usable still: the first key for the first request, and so on.
@@ -73,9 +157,13 @@ async fn lease_each(
     let update = lease::with_leases(pool, bson!([{"$arrayElemAt": [entries, place]}]));
     let names: Vec<String> = requests.iter().map(|request| request.entry.to_string()).collect();
     let mut still_usable = still_usable(pool.uses_per_key, candidates);
-    // A repeated step leaves alone what it did before.
-    still_usable.insert("leases.id", doc! {"$nin": &names});
-    let won = store.change_each(pool, still_usable, update).await?;
+    still_usable.extend(without_theirs(requests));
+    let won = match store.try_change_each(pool, still_usable, update).await {
+        Ok(won) => won,
+        // Another instance was asked the same at this moment. What was leased until then is, and tells so itself.
+        Err(error) if error::is_duplicate(&error) => pairs as u64,
+        Err(error) => return Err(error::of_write(error)),
+    };
     if won < pairs as u64 {
         store.candidates.contested(pool, pool.uses_per_key);
     }
@@ -99,9 +187,14 @@ async fn lease_from_first(
     let taken = doc! {"$add": [expression::count(), expression::open()]};
     let left = doc! {"$subtract": [i64::from(pool.uses_per_key), taken]};
     let update = lease::with_leases(pool, doc! {"$slice": [entries, {"$toInt": left}]});
-    let not_here = doc! {"leases.id": {"$nin": &names}};
+    let not_here = without_theirs(requests);
     let fields = lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]});
-    let leased = store.pick(pool, pool.uses_per_key, not_here, update, fields).await.map_err(error::of_write)??;
+    let leased = match store.pick(pool, pool.uses_per_key, not_here, update, fields).await {
+        Ok(leased) => leased?,
+        // Another instance was asked the same at this moment: the next look finds its lease.
+        Err(error) if error::is_duplicate(&error) => None,
+        Err(error) => return Err(error::of_write(error)),
+    };
     let Some(leased) = leased else { return Ok(Vec::new()) };
     let of_one = |entry: &Bson| {
         let mut one = leased.clone();
@@ -187,9 +280,18 @@ impl MongoStore {
         filter: Document,
         update: Vec<Document>,
     ) -> Result<u64, StoreError> {
+        self.try_change_each(pool, filter, update).await.map_err(error::of_write)
+    }
+
+    async fn try_change_each(
+        &self,
+        pool: &Policy,
+        filter: Document,
+        update: Vec<Document>,
+    ) -> Result<u64, mongodb::error::Error> {
         let keys = self.keys(pool);
         let changed = error::again_after_conflicts(|| async { keys.update_many(filter.clone(), update.clone()).await });
-        changed.await.map(|changed| changed.modified_count).map_err(error::of_write)
+        changed.await.map(|changed| changed.modified_count)
     }
 
     /// Reads what a step has changed. Where that fails nobody knows what it handed out.

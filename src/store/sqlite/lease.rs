@@ -1,5 +1,6 @@
 //! lease and renew: reserve one use of the key that goes first, and let it last longer.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rusqlite::OptionalExtension;
@@ -10,20 +11,29 @@ use crate::domain::{KeyId, LeaseId, Picks, Policy, Timestamp};
 use crate::store::planted::{self, Bug};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
-    // Without an Idempotency-Key there is no earlier request to look for.
-    if request.is_repeatable() {
-        if let Some(same) = find_same(step, pool, request)? {
-            return Ok(LeaseAnswer::Same(same));
-        }
-        if let Some(lapsed) = same_request(step, pool, request)? {
-            // It no longer answers for its Idempotency-Key.
-            settle::lapse(step, pool, lapsed.entry)?;
-        }
+    if let Some(same) = earlier(step, pool, request)? {
+        return Ok(LeaseAnswer::Same(same));
     }
     match pick(step, pool, pool.uses_per_key)? {
         Some(id) => reserve(step, pool, request, id).map(LeaseAnswer::New),
         None => Ok(LeaseAnswer::NoUsableKey),
     }
+}
+
+/// The open lease of an earlier request with the same Idempotency-Key. One that has lapsed is settled: it no longer
+/// answers for its key.
+fn earlier(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
+    // Without an Idempotency-Key there is no earlier request to look for.
+    if !request.is_repeatable() {
+        return Ok(None);
+    }
+    let same = find_same(step, pool, request)?;
+    if same.is_none()
+        && let Some(lapsed) = same_request(step, pool, request)?
+    {
+        settle::lapse(step, pool, lapsed.entry)?;
+    }
+    Ok(same)
 }
 
 fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, id: KeyId) -> rusqlite::Result<LeasedKey> {
@@ -50,22 +60,39 @@ pub(super) fn lease_all(
     step: &Step<'_>,
     pool: &Policy,
     requests: &[LeaseRequest],
-) -> rusqlite::Result<Vec<Option<LeasedKey>>> {
-    let mut leased = Vec::with_capacity(requests.len());
-    while leased.len() < requests.len() {
-        let left = &requests[leased.len()..];
+) -> rusqlite::Result<Vec<LeaseAnswer>> {
+    let mut answers: Vec<Option<LeaseAnswer>> = Vec::with_capacity(requests.len());
+    let (mut new, mut twins) = (Vec::new(), Vec::new());
+    let mut met = HashSet::new();
+    for (number, request) in requests.iter().enumerate() {
+        answers.push(None);
+        if !met.insert(request.idem.as_str()) {
+            twins.push(number);
+        } else if let Some(same) = earlier(step, pool, request)? {
+            answers[number] = Some(LeaseAnswer::Same(same));
+        } else {
+            new.push(number);
+        }
+    }
+    let mut left = &new[..];
+    while !left.is_empty() {
         // The first key of an `in_order` pool stays the first until it is spent.
         let wanted = if pool.picks == Picks::InOrder { 1 } else { left.len() };
         let picked = pick_some(step, pool, pool.uses_per_key, wanted)?;
         if picked.is_empty() {
             break;
         }
-        for (request, id) in left.iter().zip(picked) {
-            leased.push(Some(reserve(step, pool, request, id)?));
+        let (now, later) = left.split_at(picked.len());
+        for (number, id) in now.iter().zip(picked) {
+            answers[*number] = Some(LeaseAnswer::New(reserve(step, pool, &requests[*number], id)?));
         }
+        left = later;
     }
-    leased.resize_with(requests.len(), || None);
-    Ok(leased)
+    // Those who sent the same request within this step have the lease of the first of them.
+    for number in twins {
+        answers[number] = find_same(step, pool, &requests[number])?.map(LeaseAnswer::Same);
+    }
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or(LeaseAnswer::NoUsableKey)).collect())
 }
 
 /// The open lease that the same request got before, from here on the lease of both: who asked first can no longer

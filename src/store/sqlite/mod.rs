@@ -166,7 +166,7 @@ impl Store for SqliteStore {
         self.write(move |step| lease::lease(step, &pool, &request)).await
     }
 
-    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<Option<LeasedKey>>, StoreError> {
+    async fn lease_all(&self, pool: &Policy, requests: &[LeaseRequest]) -> Result<Vec<LeaseAnswer>, StoreError> {
         let (pool, requests) = (pool.clone(), requests.to_vec());
         self.write(move |step| lease::lease_all(step, &pool, &requests)).await
     }
