@@ -133,6 +133,9 @@ fn raise_file_limit(limits: Limits) -> Limits {
 fn tell_read(settings: &Settings, address: SocketAddr) {
     let (pools, tokens) = (settings.pools.len(), settings.tokens.iter().count());
     tracing::info!(event = "settings_read", pools, tokens, %address, "the settings are read");
+    for token in settings.tokens.iter().filter(|token| token.has_ended(pool::clock())) {
+        tracing::warn!(token = token.name(), until = token.ends_at().map(tracing::field::display), "a token has ended");
+    }
 }
 
 /// After SIGHUP: the log is opened anew, and the tokens are those of the settings as they are now.

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Failure, output};
 use crate::config::{Fault, Settings};
-use crate::domain::{PoolName, Role, Token, TokenSecret};
+use crate::domain::token::InvalidToken;
+use crate::domain::{PoolName, Role, Timestamp, Token, TokenSecret};
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
@@ -19,6 +20,7 @@ pub(super) enum TokenCommand {
 const EXAMPLES: &str = "Examples:
   keylend token new web --role service
   keylend token new bot --role stats --pool plantid --pool healthid
+  keylend token new guest --role service --until 2026-12-31
   keylend token new ops --role admin --json | jq -r .entry";
 
 #[derive(Args)]
@@ -31,9 +33,16 @@ pub(super) struct NewArguments {
     /// A pool that it is bound to; without any it reaches every pool
     #[arg(long = "pool", value_name = "POOL")]
     pools: Vec<String>,
+    /// When it ends: a day, whose last moment it is by UTC, or an instant; without it, never
+    #[arg(long, value_name = "DAY", value_parser = until)]
+    until: Option<Timestamp>,
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
+}
+
+fn until(text: &str) -> Result<Timestamp, String> {
+    Token::parse_until(text).ok_or_else(|| InvalidToken::Until.to_string())
 }
 
 fn role(word: &str) -> Result<Role, String> {
@@ -92,7 +101,7 @@ fn token(settings: &Settings, arguments: &NewArguments, secret: &TokenSecret) ->
     }
     let pools = (!arguments.pools.is_empty()).then_some(pools);
     match Token::new(&arguments.name, roles, pools, secret.digest()) {
-        Ok(token) if faults.is_empty() => return Ok(token),
+        Ok(token) if faults.is_empty() => return Ok(token.until(arguments.until)),
         Ok(_) => {}
         // Its pools are told of above.
         Err(_) if !faults.is_empty() => {}
@@ -108,7 +117,9 @@ fn toml(token: &Token) -> String {
     let pools = token.pools().map_or_else(String::new, |pools| {
         format!("pools = [{}]\n", list(pools.iter().map(PoolName::as_str).collect()))
     });
-    format!("[[tokens]]\nname = \"{}\"\nroles = [{roles}]\n{pools}sha256 = \"{}\"", token.name(), token.digest())
+    let until = token.ends_at().map_or_else(String::new, |until| format!("until = \"{until}\"\n"));
+    let (name, digest) = (token.name(), token.digest());
+    format!("[[tokens]]\nname = \"{name}\"\nroles = [{roles}]\n{pools}{until}sha256 = \"{digest}\"")
 }
 
 /// A request that the token may make, to the address that is configured. Nothing is counted by it.

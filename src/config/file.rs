@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Fault, Origin, SETTINGS};
+use super::{Fault, Origin, SETTINGS, secret_files};
 
 /// What stands in the file: the settings by the names of their variables, and the sections.
 #[derive(Debug, Default)]
@@ -92,6 +93,23 @@ impl File {
             }
         };
         self.values.insert(setting, (text, at.line));
+    }
+
+    /// Puts what secret files hold in the places of their settings.
+    pub(super) fn read_secrets(&mut self, folder: &Path, faults: &mut Vec<Fault>) {
+        for (setting, named) in secret_files::SECRETS {
+            let Some((path, line)) = self.values.get(named).filter(|(path, _)| !path.trim().is_empty()) else {
+                continue;
+            };
+            if self.values.contains_key(setting) {
+                faults.push(secret_files::both(setting, named));
+                continue;
+            }
+            match secret_files::read(&folder.join(path.trim())) {
+                Ok(text) => drop(self.values.insert(setting, (text, *line))),
+                Err(advice) => faults.push(Fault::new(named, advice)),
+            }
+        }
     }
 
     /// The text of a setting, and its line.

@@ -6,6 +6,7 @@ mod bot;
 mod file;
 mod pools;
 mod provider;
+mod secret_files;
 mod source;
 mod tokens;
 
@@ -25,15 +26,18 @@ use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 31] = [
+pub const SETTINGS: [&str; 36] = [
     "MONGODB_URI",
+    "MONGODB_URI_FILE",
     "MONGO_URI",
+    "MONGO_URI_FILE",
     "MONGODB_DATABASE",
     "KEYLEND_DATA",
     "KEYLEND_STORE_TIMEOUT",
     "KEYLEND_LISTEN",
     "FLASK_RUN_PORT",
     "KEYLEND_TOKENS",
+    "KEYLEND_TOKENS_FILE",
     "KEYLEND_OPEN_FLASK",
     "KEYLEND_HOSTS",
     "KEYLEND_COMBINE",
@@ -49,7 +53,9 @@ pub const SETTINGS: [&str; 31] = [
     "FLASK_DEBUG",
     "STATS_API",
     "STATS_TOKEN",
+    "STATS_TOKEN_FILE",
     "DISCORD_BOT_TOKEN",
+    "DISCORD_BOT_TOKEN_FILE",
     "REFRESH_INTERVAL",
     "COMMAND_PREFIX",
     "ALERT_CHANNEL_ID",

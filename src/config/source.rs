@@ -8,7 +8,7 @@ use std::{fmt, io};
 use clap::Args;
 
 use super::file::File;
-use super::{Fault, SETTINGS};
+use super::{Fault, SETTINGS, secret_files};
 
 /// The settings that can be given on the command line, over all others.
 #[derive(Args, Clone, Debug, Default)]
@@ -103,7 +103,9 @@ impl Source {
     ) -> Self {
         let mut faults = Vec::new();
         let file = File::parse(FILE, file, &mut faults);
-        Self { flags, environment, dot_env, file, folder: PathBuf::new(), faults }
+        let mut source = Self { flags, environment, dot_env, file, folder: PathBuf::new(), faults };
+        source.read_secrets();
+        source
     }
 
     /// The flags with the process's environment, and the `.env` and the `keylend.toml` of the working directory, where
@@ -130,7 +132,15 @@ impl Source {
         let (file, folder) = (File::default(), folder.to_owned());
         let mut source = Self { flags, environment: texts, dot_env, file, folder, faults };
         source.read_file();
+        source.read_secrets();
         source
+    }
+
+    /// Puts what secret files hold in the places of their settings, each at the place that names it.
+    fn read_secrets(&mut self) {
+        secret_files::resolve(&mut self.environment, &self.folder, &mut self.faults);
+        secret_files::resolve(&mut self.dot_env, &self.folder, &mut self.faults);
+        self.file.read_secrets(&self.folder, &mut self.faults);
     }
 
     fn read_file(&mut self) {

@@ -6,7 +6,7 @@ use crate::domain::token::TokenDigest;
 use crate::domain::{Policy, Role, Token, Tokens};
 
 /// The names in a section of a token.
-const NAMES: [&str; 4] = ["name", "roles", "pools", "sha256"];
+const NAMES: [&str; 5] = ["name", "roles", "pools", "sha256", "until"];
 
 /// All tokens. `entries` is the text of `KEYLEND_TOKENS`, by commas or newlines.
 pub(super) fn read(entries: Option<&str>, sections: &[Section], pools: &[Policy], faults: &mut Vec<Fault>) -> Tokens {
@@ -39,12 +39,18 @@ fn token(section: &Section, faults: &mut Vec<Fault>) -> Option<Token> {
     let pools = section.list("pools", "a list of names of pools", faults, |pool| pool.parse().ok());
     let digest = "the SHA-256 of the token's text, 64 hexadecimal digits; keylend token new makes one";
     let digest = section.parsed("sha256", digest, faults, TokenDigest::parse);
+    let until = "a day, such as \"2026-12-31\", or an instant, such as \"2026-12-31T12:00:00Z\"";
+    let until = section.parsed("until", until, faults, Token::parse_until);
+    if section.has("until") && until.is_none() {
+        // A token that was to end must not go on for ever.
+        return None;
+    }
     if section.has("pools") && pools.is_none() {
         // A token that was to be bound must not reach every pool.
         return None;
     }
     match Token::new(&name?, roles?, pools, digest?) {
-        Ok(token) => Some(token),
+        Ok(token) => Some(token.until(until)),
         Err(why) => {
             faults.push(section.fault(why.to_string()));
             None
@@ -97,11 +103,14 @@ mod tests {
     fn entries_and_sections_are_one_list() {
         let text = format!(
             "[[tokens]]\nname = \"bot\"\nroles = [\"stats\"]\nsha256 = \"{SHA}\"\n\
-             [[tokens]]\nname = \"ops\"\nroles = [\"admin\", \"service\"]\npools = [\"plantid\"]\nsha256 = \"{SHA}\"\n"
+             [[tokens]]\nname = \"ops\"\nroles = [\"admin\", \"service\"]\npools = [\"plantid\"]\nsha256 = \"{SHA}\"\n\
+             [[tokens]]\nname = \"guest\"\nroles = [\"stats\"]\nsha256 = \"{SHA}\"\nuntil = \"2026-12-31\"\n"
         );
         let read = tokens(&format!("web:service:{SHA},\n a:stats@stability+plantid:{SHA} \n\n"), &text).expect("valid");
         let expected = ["web:service", "a:stats@stability+plantid", "bot:stats", "ops:admin+service@plantid"];
-        assert_eq!(read, expected.map(|entry| format!("{entry}:{SHA}")));
+        let guest = format!("guest:stats:{SHA}:2026-12-31T23:59:59.999Z");
+        let expected: Vec<String> = expected.map(|entry| format!("{entry}:{SHA}")).into_iter().chain([guest]).collect();
+        assert_eq!(read, expected);
         assert_eq!(tokens("", ""), Ok(vec![]));
     }
 

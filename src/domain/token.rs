@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::hex::{parse_hex, write_hex};
 use super::pool::PoolName;
+use super::timestamp::Timestamp;
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +122,7 @@ pub struct Token {
     roles: Vec<Role>,
     pools: Option<Vec<PoolName>>,
     digest: TokenDigest,
+    until: Option<Timestamp>,
 }
 
 /// Why a token cannot be taken. The messages never repeat what was given.
@@ -138,8 +140,11 @@ pub enum InvalidToken {
     /// The digest has another shape.
     #[error("a token is given as the SHA-256 of its text, 64 hexadecimal digits; keylend token new makes one")]
     Digest,
+    /// Its end is no day and no instant.
+    #[error("a token's end is a day, such as 2026-12-31, or an instant, such as 2026-12-31T12:00:00Z")]
+    Until,
     /// The whole has another shape.
-    #[error("a token is NAME:ROLE+ROLE[@POOL+POOL]:SHA256; keylend token new makes one")]
+    #[error("a token is NAME:ROLE+ROLE[@POOL+POOL]:SHA256[:UNTIL]; keylend token new makes one")]
     Shape,
 }
 
@@ -165,19 +170,39 @@ impl Token {
         if pools.as_ref().is_some_and(Vec::is_empty) {
             return Err(InvalidToken::Pools);
         }
-        Ok(Self { name: name.to_owned(), roles, pools, digest })
+        Ok(Self { name: name.to_owned(), roles, pools, digest, until: None })
     }
 
-    /// The token of an entry `name:role+role[@pool+pool]:sha256hex`.
+    /// The same token, good until then; None = without an end.
+    pub fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// The end that a text names: an instant, or a day, whose last moment it is, by UTC.
+    pub fn parse_until(text: &str) -> Option<Timestamp> {
+        text.parse().ok().or_else(|| format!("{text}T23:59:59.999Z").parse().ok())
+    }
+
+    /// When it ends; None = never.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Whether it is of no use any more.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until < now)
+    }
+
+    /// The token of an entry `name:role+role[@pool+pool]:sha256hex[:until]`.
     ///
     /// # Errors
     /// As [`Token::new`].
     pub fn parse(entry: &str) -> Result<Self, InvalidToken> {
-        let mut parts = entry.trim().split(':');
-        let (Some(name), Some(rights), Some(digest), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let mut parts = entry.trim().splitn(4, ':');
+        let (Some(name), Some(rights), Some(digest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(InvalidToken::Shape);
         };
+        let until = parts.next().map(|text| Self::parse_until(text).ok_or(InvalidToken::Until)).transpose()?;
         let (roles, pools) = match rights.split_once('@') {
             Some((roles, pools)) => (roles, Some(pools)),
             None => (rights, None),
@@ -187,7 +212,7 @@ impl Token {
             pools.map(|pools| pools.split('+').map(|pool| pool.parse().ok()).collect::<Option<Vec<PoolName>>>());
         let pools = pools.map(|pools| pools.ok_or(InvalidToken::Pools)).transpose()?;
         let digest = TokenDigest::parse(digest).ok_or(InvalidToken::Digest)?;
-        Self::new(name, roles.ok_or(InvalidToken::Roles)?, pools, digest)
+        Ok(Self::new(name, roles.ok_or(InvalidToken::Roles)?, pools, digest)?.until(until))
     }
 
     /// The entry for the settings, which holds no secret.
@@ -197,7 +222,8 @@ impl Token {
             Some(pools) => format!("@{}", pools.iter().map(PoolName::as_str).collect::<Vec<_>>().join("+")),
             None => String::new(),
         };
-        format!("{}:{}{pools}:{}", self.name, roles.join("+"), self.digest)
+        let until = self.until.map_or_else(String::new, |until| format!(":{until}"));
+        format!("{}:{}{pools}:{}{until}", self.name, roles.join("+"), self.digest)
     }
 
     /// Its name, which goes into leases and the log.
@@ -278,11 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_good_until_its_end() {
+        let token = |until: &str| Token::parse(&format!("web:service:{}:{until}", digest("a"))).expect("valid");
+        let ended = |until: &str, now: &str| token(until).has_ended(now.parse().expect("valid"));
+        assert!(!ended("2026-12-31", "2026-12-31T23:59:59.999Z") && ended("2026-12-31", "2027-01-01T00:00:00.000Z"));
+        let noon = "2026-12-31T12:00:00+01:00";
+        assert!(!ended(noon, "2026-12-31T11:00:00.000Z") && ended(noon, "2026-12-31T11:00:00.001Z"));
+        let entry = token(noon).entry();
+        assert!(entry.ends_with(":2026-12-31T11:00:00.000Z") && Token::parse(&entry).expect("valid").entry() == entry);
+        let endless = Token::parse(&format!("web:service:{}", digest("a"))).expect("valid");
+        assert!(!endless.has_ended(Timestamp::from_millis(i64::MAX)) && endless.ends_at().is_none());
+    }
+
+    #[test]
     fn an_entry_of_another_shape_is_told_by_its_part() {
         let sha = digest("a");
         for (entry, why) in [
             ("".to_owned(), InvalidToken::Shape),
-            (format!("web:service:{sha}:more"), InvalidToken::Shape),
+            (format!("web:service:{sha}:more"), InvalidToken::Until),
+            (format!("web:service:{sha}:2026-13-01"), InvalidToken::Until),
             (format!("web:{sha}"), InvalidToken::Shape),
             (format!(":service:{sha}"), InvalidToken::Name),
             (format!("a b:service:{sha}"), InvalidToken::Name),

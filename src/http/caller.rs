@@ -7,7 +7,7 @@ use warp::http::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
 use warp::{Filter, Rejection};
 
 use super::problem::{Code, Problem};
-use crate::domain::{Role, Token, TokenSecret, Tokens};
+use crate::domain::{Role, Timestamp, Token, TokenSecret, Tokens};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError, Pools};
 
@@ -26,12 +26,22 @@ impl Caller {
         Ok(Self { token: None, pools: Arc::clone(pools) })
     }
 
-    /// The caller who sent these headers, if it may do what needs `role`.
-    pub(super) fn of(headers: &HeaderMap, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
+    /// The caller who sent these headers, if it may do what needs `role`. `now`: this machine's clock, by which tokens end.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        role: Role,
+        tokens: &Tokens,
+        pools: &Arc<Pools>,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         if tokens.is_empty() {
             return Self::anybody(headers, pools);
         }
-        let token = bearer(headers).and_then(|secret| tokens.find(&secret)).ok_or_else(|| {
+        let token = bearer(headers).and_then(|secret| tokens.find(&secret));
+        if token.is_some_and(|token| token.has_ended(now)) {
+            return Err(Problem::new(Code::Unauthenticated, "this token has ended: ask whoever gave it for a new one"));
+        }
+        let token = token.ok_or_else(|| {
             Problem::new(
                 Code::Unauthenticated,
                 "send the header Authorization: Bearer TOKEN, with a token of this server",

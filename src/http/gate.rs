@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::problem::{Code, Problem};
 use super::routes::{self, Access, Pace, Route, Takes};
 use super::{Frame, body, prefer};
-use crate::pool::Pools;
+use crate::pool::{Pools, clock};
 
 /// A body as handlers get it: as it comes, or as it was read.
 pub(super) type Passed<B> = Either<B, Full<Bytes>>;
@@ -81,7 +81,7 @@ impl<H> Gate<H> {
             Access::Flask(_) if self.frame.open_flask => Some(Caller::anybody(&head.headers, &self.pools)?),
             Access::Role(role) | Access::Flask(role) => {
                 let tokens = Arc::clone(&self.frame.tokens.borrow());
-                Some(Caller::of(&head.headers, role, &tokens, &self.pools)?)
+                Some(Caller::of(&head.headers, role, &tokens, &self.pools, clock())?)
             }
         };
         if let Some(caller) = caller {

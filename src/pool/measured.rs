@@ -12,8 +12,9 @@ use crate::domain::{Key, KeyId, KeyRef, PoolStats, Timestamp};
 use crate::metrics::{HandOut, Metrics};
 use crate::store::Seen;
 
-/// The clock of the instance: good for telling how old a lease is, and for nothing that is stored.
-pub(super) fn clock() -> Timestamp {
+/// The clock of the instance: good for telling how old a lease is and whether a token has ended, and for nothing that is
+/// stored.
+pub fn clock() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -36,7 +36,7 @@ pub use history::{MINUTES, Moved};
 pub use increment::Counted;
 pub use lend::{Ask, Lent};
 pub use low_water::keep_above_low_water;
-pub use measured::{Lately, measure_all};
+pub use measured::{Lately, clock, measure_all};
 pub use sweep::sweep_until;
 pub use verify::{Verification, verify_until};
 pub use wait::WAITERS;

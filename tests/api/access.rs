@@ -13,6 +13,7 @@ on_both_stores!(
     a_token_for_other_pools_learns_nothing_of_them,
     leases_tell_the_token_that_has_them,
     tokens_can_change_while_the_server_runs,
+    a_token_that_has_ended_opens_nothing,
 );
 
 /// A token's name is its text.
@@ -130,6 +131,20 @@ async fn leases_tell_the_token_that_has_them(place: Place) {
     let (first, same, other) = (again("s").await, again("s").await, again("both").await);
     assert_eq!(first.text("lease_id"), same.text("lease_id"));
     assert_ne!(first.text("lease_id"), other.text("lease_id"));
+}
+
+async fn a_token_that_has_ended_opens_nothing(place: Place) {
+    let server = Server::start(place).await;
+    server.need_tokens(&["past:admin 2026-01-01", "coming:admin 9999-12-31", "at:admin 2026-01-01T00:00:00Z"]);
+    assert_eq!(ask(&server, "coming", "GET", "/v1/stats", "").await.status, 200);
+    for (_, case) in cases().filter(|(_, case)| case.roles.is_some()) {
+        let path = filled(case.path, "stability", "0123456789abcdef01234567", "x");
+        for token in ["past", "at"] {
+            let refused = ask(&server, token, case.method, &path, case.body).await;
+            refused.is_problem(401, "unauthenticated");
+            assert!(refused.text("detail").contains("has ended"), "{refused:?}");
+        }
+    }
 }
 
 async fn tokens_can_change_while_the_server_runs(place: Place) {

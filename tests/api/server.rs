@@ -151,10 +151,13 @@ impl Server {
     }
 
     /// From here on callers need a token: these, each an entry without its digest. The token's text is its name.
+    /// One that ends has its end after a blank.
     pub fn need_tokens(&self, entries: &[&str]) {
         let token = |entry: &&str| {
             let name = entry.split(':').next().unwrap();
-            Token::parse(&format!("{entry}:{}", TokenSecret::new(name).digest())).unwrap()
+            let (rights, until) =
+                entry.split_once(' ').map_or((*entry, String::new()), |(rights, until)| (rights, format!(":{until}")));
+            Token::parse(&format!("{rights}:{}{until}", TokenSecret::new(name).digest())).unwrap()
         };
         self.tokens.send_replace(Arc::new(Tokens::new(entries.iter().map(token).collect())));
     }

@@ -179,6 +179,40 @@ async fn let_in<const N: usize>(program: &Program, tokens: [&str; N]) -> [bool; 
 }
 
 #[test]
+fn secrets_are_read_from_files_and_again_on_sighup() {
+    crate::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let entry = |name: &str, until: &str| format!("{name}:admin:{}{until}\n", TokenSecret::new(name).digest());
+        std::fs::write(&file, entry("one", "") + &entry("two", ":2026-01-01")).unwrap();
+        std::fs::write(folder.path().join(".env"), "KEYLEND_TOKENS_FILE=tokens\n").unwrap();
+        let mut program = Program::serve(keylend(&folder, &[], &[]));
+        assert!(read(&mut program, 1).contains("tokens=2"));
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [true, false, false]);
+        let ended =
+            program.wait_for(|log| log.lines().find(|line| line.contains("a token has ended")).map(str::to_owned));
+        assert!(ended.contains("WARN") && ended.contains("token=\"two\""), "{ended}");
+        std::fs::write(&file, entry("three", "")).unwrap();
+        program.signal("HUP");
+        assert!(read(&mut program, 2).contains("tokens=1"));
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [false, false, true]);
+        // A file that has gone takes nobody's token away.
+        std::fs::remove_file(&file).unwrap();
+        program.signal("HUP");
+        let faulty = read(&mut program, 3);
+        assert!(faulty.contains("KEYLEND_TOKENS_FILE: the file that it names cannot be read"), "{faulty}");
+        assert_eq!(let_in(&program, ["one", "two", "three"]).await, [false, false, true]);
+        std::fs::remove_file(folder.path().join(".env")).unwrap();
+        // The database is named by a file in the settings' file as well.
+        std::fs::write(folder.path().join("uri"), "mongodb://127.0.0.1:1/\n").unwrap();
+        std::fs::write(folder.path().join("keylend.toml"), "mongodb_uri_file = \"uri\"\n").unwrap();
+        let other = output(keylend(&folder, &[("KEYLEND_TOKENS", entry("four", ""))], &["check"]), "");
+        let said = String::from_utf8(other.stdout).unwrap();
+        assert!(said.contains("MONGODB_URI") && said.contains("(not shown)"), "{said}");
+    });
+}
+
+#[test]
 fn tokens_are_read_again_on_sighup_unless_they_are_faulty_or_gone() {
     crate::run(async {
         let folder = tempfile::tempdir().unwrap();
