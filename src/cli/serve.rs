@@ -12,7 +12,7 @@ use super::{Failure, store};
 use crate::back_off::BackOff;
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
-use crate::http::{self, Frame, Hosts, Limits};
+use crate::http::{self, Frame, Hosts, Limits, Tls, TlsError};
 use crate::key_files::{self, Followed};
 use crate::pool::{self, ComingKeys, Pools};
 use crate::shutdown::Signals;
@@ -40,7 +40,11 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         tracing::warn!(%address, "serving without tokens (--insecure-open): whoever reaches the address gets keys");
     }
     let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
-    let hung_up = || read_again(flags, log, address, &tokens);
+    let tls = read_tls(settings)?.map(watch::Sender::new);
+    if !address.ip().is_loopback() && tls.is_none() {
+        tracing::warn!(%address, "serving other machines without TLS: keys and tokens travel in the clear, unless a proxy encrypts them (KEYLEND_TLS_CERT, KEYLEND_TLS_KEY)");
+    }
+    let hung_up = || read_again(flags, log, address, &tokens, tls.as_ref());
     let pools = tokio::select! {
         pools = connect(settings, address) => pools?,
         signal = signals.stop(hung_up) => {
@@ -56,6 +60,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         tokens: tokens.subscribe(),
         open_flask: settings.open_flask,
         hosts: hosts(settings),
+        tls: tls.as_ref().map(watch::Sender::subscribe),
         stopping: stop.clone(),
     };
     let files = followed(settings, &pools);
@@ -107,6 +112,16 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
     }
 }
 
+/// What connections are encrypted with.
+fn read_tls(settings: &Settings) -> Result<Option<Tls>, Failure> {
+    let Some((certificate, key)) = &settings.tls else { return Ok(None) };
+    let tls = Tls::read(certificate, key).map_err(|error| {
+        let setting = if matches!(error, TlsError::Key(_)) { "KEYLEND_TLS_KEY" } else { "KEYLEND_TLS_CERT" };
+        Failure::Usage(vec![Fault::new(setting, error.to_string())])
+    })?;
+    Ok(Some(tls))
+}
+
 /// By which names the server may be called: where nobody needs a token, by those that lead to this machine alone. With
 /// `--insecure-open` something in front of it knows its callers, and calls it as it likes.
 fn hosts(settings: &Settings) -> Hosts {
@@ -138,8 +153,24 @@ fn tell_read(settings: &Settings, address: SocketAddr) {
     }
 }
 
-/// After SIGHUP: the log is opened anew, and the tokens are those of the settings as they are now.
-fn read_again(flags: &Flags, log: &Log, address: SocketAddr, tokens: &watch::Sender<Arc<Tokens>>) {
+/// The certificate as it is now, for the connections that come from here on. A server that began without TLS goes on
+/// without it, and one with it with the old one where the new one cannot be used.
+fn exchange(settings: &Settings, tls: Option<&watch::Sender<Tls>>) {
+    let (Some(tls), Some((certificate, key))) = (tls, &settings.tls) else { return };
+    match Tls::read(certificate, key) {
+        Ok(read) => drop(tls.send_replace(read)),
+        Err(error) => tracing::warn!(%error, "the certificate cannot be read anew: the old one is shown on"),
+    }
+}
+
+/// After SIGHUP: the log is opened anew, and tokens and certificate are those of the settings as they are now.
+fn read_again(
+    flags: &Flags,
+    log: &Log,
+    address: SocketAddr,
+    tokens: &watch::Sender<Arc<Tokens>>,
+    tls: Option<&watch::Sender<Tls>>,
+) {
     if let Err(error) = log.reopen() {
         tracing::warn!(%error, "LOG_FILE cannot be opened anew: the old file is written on");
     }
@@ -154,6 +185,7 @@ fn read_again(flags: &Flags, log: &Log, address: SocketAddr, tokens: &watch::Sen
         Ok(settings) => {
             // Who reads the line finds the tokens in force.
             tokens.send_replace(Arc::new(settings.tokens.clone()));
+            exchange(&settings, tls);
             tell_read(&settings, address);
         }
         Err(faults) => {

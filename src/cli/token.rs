@@ -129,7 +129,8 @@ fn curl(settings: &Settings, token: &Token, secret: &TokenSecret) -> String {
         Some(pool) if !token.has(Role::Stats) => format!("/v1/pools/{pool}/find_usable_key' -X POST"),
         _ => "/v1/stats'".to_owned(),
     };
-    format!("curl 'http://{}{request} -H 'Authorization: Bearer {}'", reached(settings.listen), secret.expose())
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    format!("curl '{scheme}://{}{request} -H 'Authorization: Bearer {}'", reached(settings.listen), secret.expose())
 }
 
 /// Where this machine reaches a server that listens there.

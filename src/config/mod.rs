@@ -26,7 +26,7 @@ use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 36] = [
+pub const SETTINGS: [&str; 38] = [
     "MONGODB_URI",
     "MONGODB_URI_FILE",
     "MONGO_URI",
@@ -40,6 +40,8 @@ pub const SETTINGS: [&str; 36] = [
     "KEYLEND_TOKENS_FILE",
     "KEYLEND_OPEN_FLASK",
     "KEYLEND_HOSTS",
+    "KEYLEND_TLS_CERT",
+    "KEYLEND_TLS_KEY",
     "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
@@ -83,6 +85,8 @@ pub struct Settings {
     /// `KEYLEND_HOSTS` (none): names by which a server may be called besides those of its machine, such as that of a proxy
     /// on the same machine; looked at where there are no tokens, and wherever it is set.
     pub hosts: Vec<String>,
+    /// `KEYLEND_TLS_CERT` and `KEYLEND_TLS_KEY`: the PEM files of the certificate and its key; None = plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// `KEYLEND_COMBINE` (on): callers who come while others are served go to the store together.
     pub combine: bool,
     /// `KEYLEND_MAX_IN_FLIGHT` (1024): how many requests are answered at once.
@@ -214,6 +218,7 @@ impl Settings {
             tokens,
             open_flask: reader.open_flask(),
             hosts: reader.hosts(),
+            tls: reader.tls(),
             combine: reader.combine(),
             max_in_flight: reader.max_in_flight(),
             body_limit: reader.body_limit(),
@@ -382,6 +387,23 @@ impl Reader<'_> {
         };
         let show = |names: &Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         self.parsed("KEYLEND_HOSTS", Vec::new(), expected, parse, show)
+    }
+
+    fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let [certificate, key] = ["KEYLEND_TLS_CERT", "KEYLEND_TLS_KEY"].map(|setting| {
+            let show =
+                |path: &Option<PathBuf>| path.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+            self.parsed(setting, None, "the path of a PEM file", |path| Some(Some(PathBuf::from(path))), show)
+        });
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (one, _) => {
+                let missing = if one.is_none() { "KEYLEND_TLS_CERT" } else { "KEYLEND_TLS_KEY" };
+                self.faults.push(Fault::new(missing, "it is not set: a certificate goes with its private key"));
+                None
+            }
+        }
     }
 
     fn max_in_flight(&mut self) -> usize {

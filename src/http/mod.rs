@@ -33,6 +33,7 @@ pub mod routes;
 mod serve;
 mod service;
 mod stats;
+mod tls;
 mod trace_context;
 mod verify;
 
@@ -48,6 +49,7 @@ pub use limits::Limits;
 pub use problem::codes;
 pub use serve::serve;
 pub use service::service;
+pub use tls::{Tls, TlsError};
 
 /// What holds for all requests.
 #[derive(Clone, Debug)]
@@ -60,6 +62,9 @@ pub struct Frame {
     pub open_flask: bool,
     /// `KEYLEND_HOSTS`: by which names the server may be called.
     pub hosts: Hosts,
+    /// `KEYLEND_TLS_CERT`, `KEYLEND_TLS_KEY`: what connections are encrypted with, as it is at the moment; None = they are
+    /// not.
+    pub tls: Option<watch::Receiver<Tls>>,
     /// Cancelled when the process is to stop: nothing is accepted any more, and the instance is not ready.
     pub stopping: CancellationToken,
 }

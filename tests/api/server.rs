@@ -29,7 +29,7 @@ pub fn limits() -> Limits {
 pub fn frame(limits: Limits) -> (Frame, watch::Sender<Arc<Tokens>>) {
     let tokens = watch::Sender::new(Arc::default());
     let (open_flask, hosts, stopping) = (false, Hosts::any(), CancellationToken::new());
-    (Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, stopping }, tokens)
+    (Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, tls: None, stopping }, tokens)
 }
 
 /// The routes of one test.

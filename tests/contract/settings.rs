@@ -27,6 +27,8 @@ const TABLE: &[Row] = &[
     ("KEYLEND_TOKENS", &[FAULTS, "src/config/tokens.rs::entries_and_sections_are_one_list", "tests/program/tokens.rs::the_entry_the_section_and_the_curl_of_a_new_token_work"]),
     ("KEYLEND_TOKENS_FILE", &["src/config/secret_files.rs::the_value_is_what_the_file_holds", "src/config/secret_files.rs::what_is_wrong_with_a_file_is_told_and_nothing_of_it", "tests/program/settings.rs::secrets_are_read_from_files_and_again_on_sighup"]),
     ("KEYLEND_HOSTS", &[FAULTS, DEFAULTS, "tests/program/serving.rs::a_name_that_leads_here_is_no_way_in", "src/http/hosts.rs::a_server_is_called_by_its_own_names"]),
+    ("KEYLEND_TLS_CERT", &["tests/program/tls.rs::who_listens_on_the_wire_learns_no_key", "tests/program/tls.rs::files_that_cannot_be_used_are_faults_of_their_settings", "tests/program/tls.rs::a_certificate_is_exchanged_on_sighup_and_drops_nobody"]),
+    ("KEYLEND_TLS_KEY", &["tests/program/tls.rs::who_listens_on_the_wire_learns_no_key", "tests/program/tls.rs::files_that_cannot_be_used_are_faults_of_their_settings"]),
     ("KEYLEND_OPEN_FLASK", &[FAULTS, DEFAULTS, "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
     ("KEYLEND_COMBINE", &[FAULTS, DEFAULTS, "tests/exactness/servers.rs::a_crowd_that_leases_keys_spreads_over_fresh_keys"]),
     ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),

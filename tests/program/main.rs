@@ -21,6 +21,7 @@ mod provider;
 mod proxy;
 mod serving;
 mod settings;
+mod tls;
 mod tokens;
 mod verify;
 

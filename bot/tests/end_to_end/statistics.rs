@@ -53,7 +53,7 @@ impl Keylend {
         let (tokens, stop) = (watch::Sender::new(Arc::new(tokens)), CancellationToken::new());
         let limits = Limits::new(4096, 64, PATIENCE);
         let (hosts, stopping) = (Hosts::any(), stop.clone());
-        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, hosts, stopping };
+        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, hosts, tls: None, stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
