@@ -1,12 +1,14 @@
 //! The tokens: the entries of `KEYLEND_TOKENS` and the sections `[[tokens]]`, together.
 
+use std::num::NonZeroU32;
+
 use super::Fault;
 use super::file::Section;
 use crate::domain::token::TokenDigest;
 use crate::domain::{Policy, Role, Token, Tokens};
 
 /// The names in a section of a token.
-const NAMES: [&str; 5] = ["name", "roles", "pools", "sha256", "until"];
+const NAMES: [&str; 6] = ["name", "roles", "pools", "sha256", "until", "requests_per_second"];
 
 /// All tokens. `entries` is the text of `KEYLEND_TOKENS`, by commas or newlines.
 pub(super) fn read(entries: Option<&str>, sections: &[Section], pools: &[Policy], faults: &mut Vec<Fault>) -> Tokens {
@@ -45,12 +47,14 @@ fn token(section: &Section, faults: &mut Vec<Fault>) -> Option<Token> {
         // A token that was to end must not go on for ever.
         return None;
     }
+    let rate = section.whole("requests_per_second", 1..=1_000_000, faults);
+    let rate = rate.and_then(|rate| u32::try_from(rate).ok()).and_then(NonZeroU32::new);
     if section.has("pools") && pools.is_none() {
         // A token that was to be bound must not reach every pool.
         return None;
     }
     match Token::new(&name?, roles?, pools, digest?) {
-        Ok(token) => Some(token.until(until)),
+        Ok(token) => Some(token.until(until).at_most(rate)),
         Err(why) => {
             faults.push(section.fault(why.to_string()));
             None

@@ -1,6 +1,7 @@
 //! The token: who may ask for what. Only the digest of its text is known here.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -123,6 +124,7 @@ pub struct Token {
     pools: Option<Vec<PoolName>>,
     digest: TokenDigest,
     until: Option<Timestamp>,
+    requests_per_second: Option<NonZeroU32>,
 }
 
 /// Why a token cannot be taken. The messages never repeat what was given.
@@ -170,7 +172,17 @@ impl Token {
         if pools.as_ref().is_some_and(Vec::is_empty) {
             return Err(InvalidToken::Pools);
         }
-        Ok(Self { name: name.to_owned(), roles, pools, digest, until: None })
+        Ok(Self { name: name.to_owned(), roles, pools, digest, until: None, requests_per_second: None })
+    }
+
+    /// The same token, asking so often at most; None = as often as it likes.
+    pub fn at_most(self, requests_per_second: Option<NonZeroU32>) -> Self {
+        Self { requests_per_second, ..self }
+    }
+
+    /// How often it may ask; None = as often as it likes.
+    pub fn requests_per_second(&self) -> Option<NonZeroU32> {
+        self.requests_per_second
     }
 
     /// The same token, good until then; None = without an end.

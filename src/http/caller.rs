@@ -6,10 +6,21 @@ use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
 use warp::{Filter, Rejection};
 
+use super::attempts::{Attempts, Peer};
 use super::problem::{Code, Problem};
 use crate::domain::{Role, Timestamp, Token, TokenSecret, Tokens};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError, Pools};
+
+/// What is known of a request before it is known who sent it.
+pub(super) struct Asked<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// None where it did not come by a connection.
+    pub(super) peer: Option<Peer>,
+    /// This machine's clock, by which tokens end.
+    pub(super) now: Timestamp,
+    pub(super) attempts: &'a Attempts,
+}
 
 /// Who asks. Handlers reach pools through it alone, so none of them can forget whose pools they are.
 #[derive(Clone)]
@@ -26,19 +37,19 @@ impl Caller {
         Ok(Self { token: None, pools: Arc::clone(pools) })
     }
 
-    /// The caller who sent these headers, if it may do what needs `role`. `now`: this machine's clock, by which tokens end.
-    pub(super) fn of(
-        headers: &HeaderMap,
-        role: Role,
-        tokens: &Tokens,
-        pools: &Arc<Pools>,
-        now: Timestamp,
-    ) -> Result<Self, Problem> {
+    /// The caller who asked, if it may do what needs `role`.
+    pub(super) fn of(asked: &Asked<'_>, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
+        let headers = asked.headers;
         if tokens.is_empty() {
             return Self::anybody(headers, pools);
         }
-        let token = bearer(headers).and_then(|secret| tokens.find(&secret));
-        if token.is_some_and(|token| token.has_ended(now)) {
+        let sent = bearer(headers);
+        let token = sent.as_ref().and_then(|secret| tokens.find(secret));
+        let has_ended = token.is_some_and(|token| token.has_ended(asked.now));
+        if sent.is_some() && (token.is_none() || has_ended) {
+            asked.attempts.failed(asked.peer)?;
+        }
+        if has_ended {
             return Err(Problem::new(Code::Unauthenticated, "this token has ended: ask whoever gave it for a new one"));
         }
         let token = token.ok_or_else(|| {
@@ -47,6 +58,7 @@ impl Caller {
                 "send the header Authorization: Bearer TOKEN, with a token of this server",
             )
         })?;
+        asked.attempts.may_ask(token)?;
         if !token.has(role) {
             return Err(Problem::new(Code::Forbidden, format!("this needs a token with the role {}", role.as_str())));
         }

@@ -14,7 +14,8 @@ use warp::Reply;
 use warp::http::Request;
 use warp::reply::Response;
 
-use super::caller::Caller;
+use super::attempts::Attempts;
+use super::caller::{Asked, Caller};
 use super::problem::{Code, Problem};
 use super::routes::{self, Access, Pace, Route, Takes};
 use super::{Frame, body, prefer};
@@ -32,6 +33,7 @@ struct Gate<H> {
     pools: Arc<Pools>,
     frame: Frame,
     in_flight: Arc<Semaphore>,
+    attempts: Attempts,
 }
 
 /// Asks `handlers` for what passes the gate.
@@ -46,7 +48,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
 {
     let in_flight = Arc::new(Semaphore::new(frame.limits.in_flight));
-    let gate = Arc::new(Gate { handlers, pools: Arc::new(pools), frame, in_flight });
+    let gate = Arc::new(Gate { handlers, pools: Arc::new(pools), frame, in_flight, attempts: Attempts::default() });
     tower::service_fn(move |request: Request<B>| {
         let gate = Arc::clone(&gate);
         async move {
@@ -81,7 +83,9 @@ impl<H> Gate<H> {
             Access::Flask(_) if self.frame.open_flask => Some(Caller::anybody(&head.headers, &self.pools)?),
             Access::Role(role) | Access::Flask(role) => {
                 let tokens = Arc::clone(&self.frame.tokens.borrow());
-                Some(Caller::of(&head.headers, role, &tokens, &self.pools, clock())?)
+                let peer = head.extensions.get().copied();
+                let asked = Asked { headers: &head.headers, peer, now: clock(), attempts: &self.attempts };
+                Some(Caller::of(&asked, role, &tokens, &self.pools)?)
             }
         };
         if let Some(caller) = caller {

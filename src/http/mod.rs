@@ -4,6 +4,7 @@
 //! there such a route, may the caller, is there room, is the body there in time), and is answered by the handler of its
 //! resource.
 
+mod attempts;
 mod body;
 mod caller;
 mod docs;

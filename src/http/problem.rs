@@ -1,5 +1,7 @@
 //! Problems: what goes wrong, as RFC 9457 says it. The one place where an error gets its code, status and text.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
@@ -40,6 +42,7 @@ pub(super) enum Code {
     Forbidden,
     TooLarge,
     UnsupportedMediaType,
+    TooManyRequests,
     CannotVerify,
     GenerationFailed,
     Timeout,
@@ -47,7 +50,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::NoUsableKey,
         Self::StoreUnavailable,
         Self::Overloaded,
@@ -63,6 +66,7 @@ impl Code {
         Self::Forbidden,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::TooManyRequests,
         Self::CannotVerify,
         Self::GenerationFailed,
         Self::Timeout,
@@ -89,6 +93,7 @@ impl Code {
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
             }
+            Self::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::CannotVerify => ("cannot_verify", StatusCode::CONFLICT, "Cannot verify"),
             Self::GenerationFailed => ("generation_failed", StatusCode::BAD_GATEWAY, "Generation failed"),
             Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timeout"),
@@ -195,6 +200,12 @@ impl Problem {
     /// As many requests are under way as may be.
     pub(super) fn crowded() -> Self {
         Self::new(Code::Overloaded, "too many requests are under way; ask again").retry_soon()
+    }
+
+    /// The caller asks more often than it may; after `wait` it may again.
+    pub(super) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
+        Self { retry_after_seconds: Some(seconds), ..Self::new(Code::TooManyRequests, detail) }
     }
 
     /// The instance is about to end.

@@ -4,7 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+use super::attempts::Peer;
 use super::{Frame, Tls, service};
 use crate::pool::Pools;
 
@@ -40,7 +44,7 @@ pub async fn serve(listener: TcpListener, pools: Pools, frame: Frame) {
             () = stopping.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // An answer is one small write: it goes at once. Without it, it only goes later.
                     let _ = stream.set_nodelay(true);
                     // Nobody keeps a connection, and an export behind it, by not reading.
@@ -50,6 +54,11 @@ pub async fn serve(listener: TcpListener, pools: Pools, frame: Frame) {
                     let (http, service, watcher) = (http.clone(), service.clone(), graceful.watcher());
                     connections.spawn(async move {
                         let Some(stream) = encrypted(Box::pin(stream), tls, limits.head).await else { return };
+                        let from = Peer(peer.ip());
+                        let service = service_fn(move |mut request: Request<Incoming>| {
+                            request.extensions_mut().insert(from);
+                            service.call(request)
+                        });
                         let connection = http.serve_connection(TokioIo::new(stream), service);
                         if let Err(error) = watcher.watch(connection).await {
                             tracing::debug!(%error, "a connection ended early");

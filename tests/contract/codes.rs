@@ -24,6 +24,7 @@ const CODES: &[Row] = &[
     ("forbidden 403", &["tests/api/access.rs::a_token_for_other_pools_learns_nothing_of_them"]),
     ("too_large 413", &["tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused", NONSENSE]),
     ("unsupported_media_type 415", &["tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused", NONSENSE]),
+    ("too_many_requests 429", &["tests/program/tokens.rs::who_sends_too_many_wrong_tokens_waits_and_others_do_not", "tests/program/tokens.rs::a_token_asks_as_often_as_it_may"]),
     ("cannot_verify 409", &[ERRORS, "tests/program/verify.rs::a_provider_that_says_nothing_changes_nothing"]),
     ("generation_failed 502", &[ERRORS, "tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("timeout 504", &["tests/api/frame.rs::a_handler_that_takes_too_long_is_not_waited_for", "tests/api/frame.rs::a_body_that_does_not_come_is_not_waited_for"]),

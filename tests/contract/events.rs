@@ -24,6 +24,7 @@ const EVENTS: &[Row] = &[
     ("key_generated", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("key_requested", &["tests/program/generate.rs::a_pool_that_runs_low_asks_once_over_all_instances"]),
     ("command_said", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
+    ("token_refused", &["tests/program/tokens.rs::who_sends_too_many_wrong_tokens_waits_and_others_do_not"]),
     ("admin", &["tests/program/log.rs::what_an_operator_does_is_told_in_the_log_file", "tests/program/serving.rs::the_log_tells_of_each_request"]),
 ];
 

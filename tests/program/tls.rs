@@ -83,7 +83,7 @@ fn who_listens_on_the_wire_learns_no_key() {
         let leased = client.post(format!("{tapped}/v1/pools/stability/leases")).send().await.unwrap();
         let leased: Value = serde_json::from_slice(&leased.bytes().await.unwrap()).unwrap();
         assert_eq!(leased["api_key"], "sk-planted-0123456789");
-        let wire = wire.lock().unwrap();
+        let wire = wire.lock().unwrap().clone();
         assert!(wire.len() > 500 && !wire.windows(7).any(|piece| piece == b"planted"), "it travels in the clear");
         // Who does not encrypt is not answered.
         assert!(reqwest::get(format!("{}/livez", program.url)).await.is_err());

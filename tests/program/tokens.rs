@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use keylend::domain::TokenSecret;
+use reqwest::Client;
 use serde_json::Value;
 
 use crate::program::{Program, keylend, output};
@@ -78,4 +80,69 @@ fn there_are_completions_for_shells_whatever_the_settings_are() {
         assert_eq!(done.status.code(), Some(0), "{shell}");
         assert!(script.contains("keylend") && script.contains("dry-run"), "{shell}: {script}");
     }
+}
+
+#[test]
+fn who_sends_too_many_wrong_tokens_waits_and_others_do_not() {
+    crate::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = format!("ops:admin:{}", TokenSecret::new("right").digest());
+        let program = Program::serve(keylend(&folder, &[("KEYLEND_TOKENS", entry)], &[]));
+        let client = Client::new();
+        let ask = async |token: &str| {
+            let asked = client.get(format!("{}/v1/stats", program.url)).bearer_auth(token);
+            asked.send().await.unwrap()
+        };
+        let mut refused = None;
+        for attempt in 0..200 {
+            let answer = ask("klt_planted_wrong").await;
+            if answer.status() == 429 {
+                assert!(attempt >= 20, "after {attempt}");
+                refused = Some(answer);
+                break;
+            }
+            assert_eq!(answer.status(), 401);
+        }
+        let refused = refused.expect("there is an end to it");
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["code"], "too_many_requests");
+        // Who has a token is not kept out by those at the same address who have none.
+        assert_eq!(ask("right").await.status(), 200);
+        let log = program.log();
+        let told = log.matches("event=\"token_refused\"").count();
+        assert!((20..40).contains(&told) && log.contains("address=127.0.0.1"), "{told}: {log}");
+        assert!(!log.contains("planted"), "{log}");
+    });
+}
+
+#[test]
+fn a_token_asks_as_often_as_it_may() {
+    crate::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let section = |name: &str, rate: &str| {
+            let digest = TokenSecret::new(name).digest();
+            format!("[[tokens]]\nname = \"{name}\"\nroles = [\"admin\"]\nsha256 = \"{digest}\"\n{rate}\n")
+        };
+        let toml = section("slow", "requests_per_second = 2") + &section("quick", "");
+        std::fs::write(folder.path().join("keylend.toml"), toml).unwrap();
+        let program = Program::serve(keylend(&folder, &[], &[]));
+        let client = Client::new();
+        let ask = async |token: &str| {
+            let asked = client.get(format!("{}/v1/pools", program.url)).bearer_auth(token);
+            asked.send().await.unwrap().status().as_u16()
+        };
+        let mut answers = Vec::new();
+        for _ in 0..50 {
+            answers.push((ask("slow").await, ask("quick").await));
+        }
+        assert!(answers.iter().all(|(_, quick)| *quick == 200), "{answers:?}");
+        assert_eq!(answers[0].0, 200);
+        assert!(answers.iter().any(|(slow, _)| *slow == 429), "{answers:?}");
+        // After a while it may again.
+        let deadline = std::time::Instant::now() + crate::program::PATIENCE;
+        while ask("slow").await != 200 {
+            assert!(std::time::Instant::now() < deadline);
+        }
+    });
 }

@@ -283,7 +283,13 @@ fn of_row(route: &Route, path: &str) -> (String, Vec<Code>) {
         }
     };
     if route.access != Access::Open {
-        problems.extend([Code::Unauthenticated, Code::Forbidden, Code::Overloaded, Code::Timeout]);
+        problems.extend([
+            Code::Unauthenticated,
+            Code::Forbidden,
+            Code::TooManyRequests,
+            Code::Overloaded,
+            Code::Timeout,
+        ]);
     }
     if matches!(route.takes, Takes::Json | Takes::Keys) {
         problems.extend([Code::InvalidRequest, Code::TooLarge, Code::UnsupportedMediaType]);
@@ -318,7 +324,7 @@ fn problem(status: u16, codes: &[Code]) -> ResponseBuilder {
     response = response.header("X-Request-Id", header("The id of the request, in the log too"));
     match status {
         401 => response.header("WWW-Authenticate", header("`Bearer`")),
-        503 => response
+        429 | 503 => response
             .header("Retry-After", header("After how many seconds to ask again; not there where nothing will change")),
         _ => response,
     }

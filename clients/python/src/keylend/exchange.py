@@ -110,7 +110,7 @@ def _is_worth_repeating(error: KeylendError, repeatable: bool) -> bool:
     if isinstance(error, Unreachable):
         return repeatable or not error.sent
     # Said before anything is done.
-    if error.code == "overloaded":
+    if error.code in ("overloaded", "too_many_requests"):
         return True
     return repeatable and isinstance(error, ServerError) and error.status in (502, 503, 504)
 
