@@ -44,9 +44,11 @@ impl Pool {
         };
         // Detached: what a command made is not lost where the caller has gone.
         let pool = self.clone();
-        let made = self.0.settling.spawn(async move { pool.make(&generate).await });
+        let ending = self.0.ending.clone();
+        let made = self.0.settling.spawn(async move { ending.run_until_cancelled(pool.make(&generate)).await });
+        let made = made.await.ok().flatten();
         let stopping = || PoolError::Store(StoreError::Away("the instance is stopping".into()));
-        made.await.unwrap_or_else(|_| Err(stopping())).map(|added| Generated::Added(Box::new(added)))
+        made.unwrap_or_else(|| Err(stopping())).map(|added| Generated::Added(Box::new(added)))
     }
 
     async fn make(&self, generate: &Generate) -> Result<Verification, PoolError> {

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::PoolError;
@@ -54,6 +55,9 @@ const PREPARING: Duration = Duration::from_secs(60);
 /// The longest that looking through a whole pool takes.
 const EXAMINING: Duration = Duration::from_secs(300);
 
+/// How long what is ended at the last moment has to clear up.
+const LAST_STEP: Duration = Duration::from_millis(200);
+
 /// How many keys are reset in one step.
 const RESET_AT_ONCE: u32 = 1000;
 
@@ -79,6 +83,8 @@ pub struct Pools {
     pools: Arc<[Pool]>,
     store: Arc<dyn Store>,
     settling: TaskTracker,
+    /// Cancelled when the process ends, whatever is not settled yet.
+    ending: CancellationToken,
     waiting_room: wait::WaitingRoom,
     outage: outage::Outage,
     metrics: Arc<Metrics>,
@@ -91,6 +97,7 @@ impl Pools {
     pub fn new(store: Arc<dyn Store>, policies: impl IntoIterator<Item = Policy>, serving: impl Into<Serving>) -> Self {
         let Serving { time_limit, combine } = serving.into();
         let settling = TaskTracker::new();
+        let ending = CancellationToken::new();
         let waiting_room = wait::WaitingRoom::new();
         let places = Arc::new(Semaphore::new(store.at_once().clamp(1, Semaphore::MAX_PERMITS)));
         let outage = outage::Outage::of(&store.describe());
@@ -115,6 +122,7 @@ impl Pools {
                 unresolved: AtomicBool::new(false),
                 stats: stats::Recent::default(),
                 settling: settling.clone(),
+                ending: ending.clone(),
                 waiting_room: waiting_room.clone(),
                 line: wait::Line::default(),
                 told: events::Told::default(),
@@ -123,7 +131,7 @@ impl Pools {
             };
             Pool(Arc::new(pool))
         });
-        Self { pools: pools.collect(), store, settling, waiting_room, outage, metrics, tried: Arc::default() }
+        Self { pools: pools.collect(), store, settling, ending, waiting_room, outage, metrics, tried: Arc::default() }
     }
 
     /// The pool of this name.
@@ -221,10 +229,14 @@ impl Pools {
         self.waiting_room.close();
     }
 
-    /// Waits until every lease that could not be answered is given back, at most `limit` long.
+    /// Waits until every lease that could not be answered is given back, and every key that is being made is added, at
+    /// most `limit` long. A command that takes longer is ended.
     pub async fn settle(&self, limit: Duration) {
         self.settling.close();
-        let _ = tokio::time::timeout(limit, self.settling.wait()).await;
+        if timeout(limit, self.settling.wait()).await.is_err() {
+            self.ending.cancel();
+            let _ = timeout(LAST_STEP, self.settling.wait()).await;
+        }
     }
 }
 
@@ -255,6 +267,7 @@ struct PoolInner {
     unresolved: AtomicBool,
     stats: stats::Recent,
     settling: TaskTracker,
+    ending: CancellationToken,
     waiting_room: wait::WaitingRoom,
     line: wait::Line,
     told: events::Told,

@@ -105,6 +105,24 @@ async fn a_command_that_makes_no_key_is_told_and_adds_nothing(place: Place) {
     assert!(code == Some(2) && err.contains("cannot be started"), "{err}");
 }
 
+#[test]
+fn a_server_that_stops_ends_the_command() {
+    crate::run(async {
+        let desk = Desk::with_script(&Place::sqlite(), "echo $$ > left; sleep 60", "");
+        let file = desk.folder.path().join("keylend.toml");
+        let longer = std::fs::read_to_string(&file).unwrap().replace("timeout_seconds = 5", "timeout_seconds = 50");
+        std::fs::write(&file, longer).unwrap();
+        let server = desk.serve();
+        let path = format!("{}/v1/pools/made/generate", server.url);
+        let asked = tokio::spawn(async move { Client::new().post(path).send().await });
+        until(|| is_there(&desk));
+        let (status, log) = server.terminate();
+        assert!(status.success(), "{log}");
+        assert!(!is_there(&desk), "the command goes on");
+        asked.abort();
+    });
+}
+
 async fn without_a_command_a_person_is_asked_and_closes_the_request(place: Place) {
     let desk = Desk::new(&place, "");
     let server = desk.serve();
