@@ -103,3 +103,25 @@ def test_a_server_that_was_away_is_found_again(server: Server, client: keylend.C
     with client.lease("stability"):
         pass
     assert server.key("stability", "sk-lent-0123456789")["usage_count"] == 2
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '"x"', "null", "", '{"pool": 1, "id": null, "expires_at": "soon"}'])
+def test_json_that_is_not_ours_is_told_as_a_page_is(server: Server, way: Way, body: str) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    client = keylend.Client(way.url, deadline=5)
+    for ask in (
+        lambda: client.take_lease("stability"),
+        lambda: client.find_usable_key("stability"),
+        lambda: client.increment_usage("stability", id="0" * 24),
+        lambda: client.renew("a.b.c", 5),
+        lambda: client.generate("stability"),
+    ):
+        way.before = [said("200 OK", body)]
+        with pytest.raises(keylend.ServerError) as told:
+            ask()
+        assert "KEYLEND_URL" in str(told.value)
+    for hints in ({"keys": 3, "next_due_at": "soon"}, {"keys": None, "next_due_at": 7}):
+        way.before = [said("503 Service Unavailable", json.dumps({"code": "no_usable_key", "detail": "x", **hints}))]
+        with pytest.raises(keylend.NoUsableKey) as none:
+            client.take_lease("stability")
+        assert (none.value.keys, none.value.next_due_at) == ({}, None)

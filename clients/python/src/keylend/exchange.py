@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from .errors import (
     Forbidden,
@@ -78,8 +78,8 @@ class Pause:
 Exchange = Generator[Union[Request, Pause], Optional[Answer], T]
 
 
-def ask(request: Request, *, repeatable: bool, deadline: float) -> Exchange[Any]:
-    """Asks until there is an answer, `deadline` seconds at most, and returns its JSON.
+def ask(request: Request, read: Callable[[Any], T], *, repeatable: bool, deadline: float) -> Exchange[T]:
+    """Asks until there is an answer, `deadline` seconds at most, and returns what `read` makes of its JSON.
 
     What is not repeatable is sent again only where the server surely did nothing with it.
     """
@@ -91,8 +91,12 @@ def ask(request: Request, *, repeatable: bool, deadline: float) -> Exchange[Any]
             answer = yield request
             assert answer is not None, "a request is answered"
             told = answer.json()
-            if answer.status < 300 and (told is not None or not answer.content):
-                return told
+            if answer.status < 300:
+                try:
+                    return read(told)
+                except (KeyError, TypeError, ValueError):
+                    # Not keylend's: judged below, as a page in the place of an answer is.
+                    told = None
             error: KeylendError = problem(answer, told)
         except Unreachable as unreachable:
             error = unreachable
@@ -141,8 +145,12 @@ def problem(answer: Answer, told: Any) -> KeylendError:
         retry_after=_seconds(answer.headers.get("retry-after")),
     )
     if isinstance(error, NoUsableKey):
-        error.keys = body.get("keys") or {}
-        error.next_due_at = parse(body.get("next_due_at"))
+        keys = body.get("keys")
+        error.keys = keys if isinstance(keys, dict) else {}
+        try:
+            error.next_due_at = parse(body.get("next_due_at"))
+        except ValueError:
+            error.next_due_at = None
     return error
 
 

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from .errors import InvalidRequest, LeaseGone
 from .exchange import Exchange, Request, ask
-from .instant import parse, written
+from .instant import written
 from .outcome import Outcome
-from .wire import Found, Generated, KeyShown, LeaseReply, Reported, Verified
+from .wire import Found, Generated, KeyShown, LeaseReply, Reported, Verified, instant, members
 
 #: A command that makes a key may take an hour, and the provider's answer a minute more.
 _GENERATING = 3700.0
@@ -38,8 +38,7 @@ def lease(pool: str, *, ttl: Optional[float], wait: Optional[float], deadline: f
         headers["Prefer"] = f"wait={int(wait)}"
     body = None if ttl is None else {"ttl_seconds": int(ttl)}
     request = Request("POST", _pool(pool, "leases"), body, headers, patience=wait or 0.0)
-    told = yield from ask(request, repeatable=True, deadline=deadline + (wait or 0.0))
-    return LeaseReply.of(told)
+    return (yield from ask(request, LeaseReply.of, repeatable=True, deadline=deadline + (wait or 0.0)))
 
 
 def report(lease_id: str, outcome: Outcome, *, deadline: float) -> Exchange[Optional[Reported]]:
@@ -49,64 +48,54 @@ def report(lease_id: str, outcome: Outcome, *, deadline: float) -> Exchange[Opti
         body["retry_after_seconds"] = outcome.retry_after
     request = Request("POST", f"/v1/leases/{quote(lease_id, safe='')}/report", body)
     try:
-        told = yield from ask(request, repeatable=True, deadline=deadline)
+        return (yield from ask(request, Reported.of, repeatable=True, deadline=deadline))
     except LeaseGone as gone:
         if gone.attempts > 1:
             return None
         raise
-    return Reported(told["id"], told["usage_count"], told["state"])
 
 
 def renew(lease_id: str, ttl: float, *, deadline: float) -> Exchange[datetime]:
     """Lets a lease last longer."""
     request = Request("POST", f"/v1/leases/{quote(lease_id, safe='')}/renew", {"ttl_seconds": int(ttl)})
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    expires_at = parse(told["expires_at"])
-    assert expires_at is not None, "the server always says when"
-    return expires_at
+    return (yield from ask(request, lambda told: instant(told["expires_at"]), repeatable=True, deadline=deadline))
 
 
 def find_usable_key(pool: str, max_uses: Optional[int], *, deadline: float) -> Exchange[Found]:
     """The key to use next, stamped; neither reserved nor counted, so that it can be asked again."""
     params = {} if max_uses is None else {"max_uses": str(max_uses)}
     request = Request("POST", _pool(pool, "find_usable_key"), params=params)
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    return Found.of(told)
+    return (yield from ask(request, Found.of, repeatable=True, deadline=deadline))
 
 
 def increment_usage(pool: str, id: Optional[str], api_key: Optional[str], *, deadline: float) -> Exchange[int]:
     """Counts one use, and is not deduplicated: never sent again where it may have been counted."""
     request = Request("POST", _pool(pool, "increment_usage"), _key(id, api_key))
-    told = yield from ask(request, repeatable=False, deadline=deadline)
-    return int(told["usage_count"])
+    return (yield from ask(request, lambda told: int(told["usage_count"]), repeatable=False, deadline=deadline))
 
 
 def look_up(pool: str, id: Optional[str], api_key: Optional[str], *, deadline: float) -> Exchange[KeyShown]:
     """Reads one key."""
     request = Request("POST", _pool(pool, "look_up"), _key(id, api_key))
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    return KeyShown.of(told)
+    return (yield from ask(request, KeyShown.of, repeatable=True, deadline=deadline))
 
 
 def show_key(pool: str, id: str, *, deadline: float) -> Exchange[KeyShown]:
     """Reads one key, as an operator."""
     request = Request("GET", _pool(pool, f"keys/{quote(id, safe='')}"))
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    return KeyShown.of(told)
+    return (yield from ask(request, KeyShown.of, repeatable=True, deadline=deadline))
 
 
 def change_key(pool: str, id: str, change: Mapping[str, Any], *, deadline: float) -> Exchange[KeyShown]:
     """Sets what is named of a key: the same however often it is asked."""
     request = Request("PATCH", _pool(pool, f"keys/{quote(id, safe='')}"), dict(change))
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    return KeyShown.of(told)
+    return (yield from ask(request, KeyShown.of, repeatable=True, deadline=deadline))
 
 
 def add_keys(pool: str, api_keys: Sequence[str], *, deadline: float) -> Exchange[Mapping[str, Any]]:
     """Adds keys; those that are there already stay as they are."""
     request = Request("POST", _pool(pool, "keys"), {"api_keys": list(api_keys)})
-    told: Mapping[str, Any] = yield from ask(request, repeatable=True, deadline=deadline)
-    return told
+    return (yield from ask(request, members, repeatable=True, deadline=deadline))
 
 
 def import_key(
@@ -122,7 +111,7 @@ def import_key(
     }
     body = json.dumps(line) + "\n"
     request = Request("POST", _pool(pool, "keys"), body, content_type="application/x-ndjson")
-    told = yield from ask(request, repeatable=True, deadline=deadline)
+    told = yield from ask(request, members, repeatable=True, deadline=deadline)
     if told["invalid"]:
         raise InvalidRequest(f"the key was not added: {told['lines'][0]['reason']}")
     return bool(told["added"])
@@ -131,19 +120,16 @@ def import_key(
 def stats(pool: Optional[str], *, deadline: float) -> Exchange[Mapping[str, Any]]:
     """What the pools hold, or one of them."""
     path = "/v1/stats" if pool is None else _pool(pool, "stats")
-    told: Mapping[str, Any] = yield from ask(Request("GET", path), repeatable=True, deadline=deadline)
-    return told
+    return (yield from ask(Request("GET", path), members, repeatable=True, deadline=deadline))
 
 
 def verify(pool: str, id: str, *, deadline: float) -> Exchange[Verified]:
     """Has the provider asked whether a key is alive."""
     request = Request("POST", _pool(pool, f"keys/{quote(id, safe='')}/verify"), patience=_VERIFYING)
-    told = yield from ask(request, repeatable=True, deadline=deadline)
-    return Verified.of(told)
+    return (yield from ask(request, Verified.of, repeatable=True, deadline=deadline))
 
 
 def generate(pool: str, *, deadline: float) -> Exchange[Generated]:
     """Has a key made: never asked twice for one."""
     request = Request("POST", _pool(pool, "generate"), patience=_GENERATING)
-    told = yield from ask(request, repeatable=False, deadline=deadline)
-    return Generated.of(told)
+    return (yield from ask(request, Generated.of, repeatable=False, deadline=deadline))

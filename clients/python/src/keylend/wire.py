@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .instant import parse
 
-__all__ = ["Found", "Generated", "KeyShown", "LeaseReply", "Reported", "Verified"]
+__all__ = ["Found", "Generated", "KeyShown", "LeaseReply", "Reported", "Verified", "instant", "members"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,11 @@ class Reported:
     usage_count: Any
     state: str
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Reported:
+        """Of the server's answer."""
+        return cls(told["id"], told["usage_count"], told["state"])
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -122,5 +127,13 @@ class Generated:
 def instant(text: str) -> datetime:
     """An instant that is always there."""
     parsed = parse(text)
-    assert parsed is not None, "the server always says when"
+    if parsed is None:
+        raise ValueError("the server always says when")
     return parsed
+
+
+def members(told: Any) -> Mapping[str, Any]:
+    """An answer that is handed on as it is."""
+    if not isinstance(told, dict):
+        raise ValueError("the server always answers with an object")
+    return told
