@@ -62,6 +62,9 @@ ENDINGS: list[tuple[Any, Any, tuple[int, str]]] = [
     (None, Refused(code="429"), (0, "usable")),
     (200, Refused(status=401), (0, "disabled")),
     (None, KeyboardInterrupt(), (0, "usable")),
+    (None, SystemExit(403), (0, "usable")),
+    (None, keylend.Forbidden("no role", code="forbidden", status=403), (0, "usable")),
+    (200, keylend.Forbidden("no role", code="forbidden", status=403), (1, "usable")),
 ]
 
 
@@ -94,7 +97,7 @@ def test_how_an_awaited_use_ends_is_reported(server: Server, seen: Any, error: A
     try:
         asyncio.run(use())
     except BaseException as raised:
-        assert raised is error or isinstance(error, KeyboardInterrupt)
+        assert raised is error or isinstance(error, (KeyboardInterrupt, SystemExit))
     assert used_and_state(server) == expected
 
 

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Optional, Union
 
+from .errors import KeylendError
+
 __all__ = ["Outcome", "of_exception", "of_status"]
 
 
@@ -43,6 +45,9 @@ def of_response(response: Any) -> Optional[Outcome]:
 
 def of_exception(error: BaseException) -> Optional[Outcome]:
     """What an exception with which a use ended means for its key; None where it tells nothing of it."""
+    # Keylend's own status tells of its token, and the code of a SystemExit of this process.
+    if isinstance(error, KeylendError) or not isinstance(error, Exception):
+        return None
     for carrier in (getattr(error, "response", None), error):
         status = None if carrier is None else _status(carrier)
         if status is not None and not 200 <= status < 300:
