@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from typing import Optional
 
 import pytest
@@ -125,3 +127,41 @@ def test_json_that_is_not_ours_is_told_as_a_page_is(server: Server, way: Way, bo
         with pytest.raises(keylend.NoUsableKey) as none:
             client.take_lease("stability")
         assert (none.value.keys, none.value.next_due_at) == ({}, None)
+
+
+def test_a_report_that_cannot_be_made_is_told_and_raises_nothing(
+    server: Server, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    client = keylend.Client(way.url, deadline=0.3)
+    with caplog.at_level(logging.WARNING, "keylend"):
+        with client.lease("stability") as key:
+            way.before = [None] * 99
+            assert key.used() is False
+        way.before = []
+        with pytest.raises(ValueError, match="the block's own"), client.lease("stability"):
+            way.before = [said("200 OK", "{}")]
+            raise ValueError("the block's own")
+        # No error of this package: a client that is closed.
+        with client.lease("stability") as key:
+            client.close()
+    told = [record.getMessage() for record in caplog.records if record.name == "keylend"]
+    assert len(told) == 3 and all("could not be reported" in line for line in told)
+    assert not any("sk-lent" in line or key.lease_id in line for line in told)
+
+
+def test_an_awaited_report_that_cannot_be_made_raises_nothing(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+
+    async def use() -> None:
+        async with keylend.AsyncClient(way.url, deadline=0.3) as client:
+            async with client.lease("stability") as key:
+                way.before = [None] * 99
+                assert await key.unused() is False
+            way.before = []
+            async with client.lease("stability"):
+                way.before = [None] * 99
+                raise ValueError("the block's own")
+
+    with pytest.raises(ValueError, match="the block's own"):
+        asyncio.run(use())

@@ -110,8 +110,12 @@ def test_a_hint_is_a_number_or_a_date_rounded_up(server: Server) -> None:
     outcome = keylend.outcome.of_status
     assert outcome(429, "1800.2") == keylend.Outcome("rate_limited", 1801)
     assert outcome(429, "Sun, 06 Nov 1994 08:49:37 GMT") == keylend.Outcome("rate_limited", 0)
-    for hint in (None, "", "soon", "nan", "inf", "1e300"):
+    unclear: list[Any] = [None, "", "soon", "nan", "inf", "1e300", 10**400, object(), []]
+    for hint in unclear:
         assert outcome(429, hint) == keylend.Outcome("rate_limited", None)
+    response = httpx.Response(429, headers={"Retry-After": "7"})
+    assert keylend.outcome.of_response(response) == keylend.Outcome("rate_limited", 7)
+    assert keylend.outcome.of_response(response, 8) == keylend.Outcome("rate_limited", 8)
 
 
 def test_what_is_said_at_once_is_reported_once(server: Server, client: keylend.Client) -> None:

@@ -49,7 +49,7 @@ class _Leased:
         401 and 403 mean rejected, 402 exhausted, 429 rate_limited with its Retry-After, 2xx used. Any other status
         tells nothing of the key.
         """
-        outcome = of_status(answer, retry_after) if isinstance(answer, int) else of_response(answer)
+        outcome = of_status(answer, retry_after) if isinstance(answer, int) else of_response(answer, retry_after)
         if outcome is not None:
             self._seen = outcome
 
@@ -62,12 +62,14 @@ class _Leased:
             return self._seen
         return USED if error is None else UNUSED
 
-    def _lost(self, outcome: Outcome, error: KeylendError) -> None:
+    def _lost(self, outcome: Outcome, error: Exception) -> None:
         """A report that could not be made costs a use at most: it is told, and hides no error of the caller's."""
         if isinstance(error, LeaseGone):
             _log.warning("key %s of pool %s: the lease had ended before it was %s", self.id, self.pool, outcome.word)
         else:
-            _log.warning("key %s of pool %s could not be reported %s: %s", self.id, self.pool, outcome.word, error)
+            # What is not of this package may quote what was sent.
+            why = error if isinstance(error, KeylendError) else type(error).__name__
+            _log.warning("key %s of pool %s could not be reported %s: %s", self.id, self.pool, outcome.word, why)
 
 
 class LeasedKey(_Leased):
@@ -78,7 +80,7 @@ class LeasedKey(_Leased):
         self._client = client
 
     def used(self) -> bool:
-        """Ends the lease now: the provider was asked. False = it had ended before."""
+        """Ends the lease now: the provider was asked. False = it did not: see `end`."""
         return self.end(USED)
 
     def unused(self) -> bool:
@@ -98,12 +100,12 @@ class LeasedKey(_Leased):
         return self.end(Outcome("rate_limited", seconds))
 
     def end(self, outcome: Outcome) -> bool:
-        """Ends the lease now, so. False = it had ended before."""
+        """Ends the lease now, so. False = it had ended before, or could not be reported: the log says which."""
         self._settled = True
         try:
             self._client.report(self.lease_id, outcome)
-        except LeaseGone as gone:
-            self._lost(outcome, gone)
+        except Exception as lost:  # The use is over, and its caller has an exception of its own, or an answer.
+            self._lost(outcome, lost)
             return False
         return True
 
@@ -113,13 +115,8 @@ class LeasedKey(_Leased):
         return self.expires_at
 
     def _leave(self, error: Optional[BaseException]) -> None:
-        if self._settled:
-            return
-        outcome = self._outcome(error)
-        try:
-            self.end(outcome)
-        except KeylendError as lost:
-            self._lost(outcome, lost)
+        if not self._settled:
+            self.end(self._outcome(error))
 
 
 class AsyncLeasedKey(_Leased):
@@ -130,7 +127,7 @@ class AsyncLeasedKey(_Leased):
         self._client = client
 
     async def used(self) -> bool:
-        """Ends the lease now: the provider was asked. False = it had ended before."""
+        """Ends the lease now: the provider was asked. False = it did not: see `end`."""
         return await self.end(USED)
 
     async def unused(self) -> bool:
@@ -150,12 +147,12 @@ class AsyncLeasedKey(_Leased):
         return await self.end(Outcome("rate_limited", seconds))
 
     async def end(self, outcome: Outcome) -> bool:
-        """Ends the lease now, so. False = it had ended before."""
+        """Ends the lease now, so. False = it had ended before, or could not be reported: the log says which."""
         self._settled = True
         try:
             await self._client.report(self.lease_id, outcome)
-        except LeaseGone as gone:
-            self._lost(outcome, gone)
+        except Exception as lost:  # The use is over, and its caller has an exception of its own, or an answer.
+            self._lost(outcome, lost)
             return False
         return True
 
@@ -165,10 +162,5 @@ class AsyncLeasedKey(_Leased):
         return self.expires_at
 
     async def _leave(self, error: Optional[BaseException]) -> None:
-        if self._settled:
-            return
-        outcome = self._outcome(error)
-        try:
-            await self.end(outcome)
-        except KeylendError as lost:
-            self._lost(outcome, lost)
+        if not self._settled:
+            await self.end(self._outcome(error))

@@ -37,10 +37,11 @@ def of_status(status: int, retry_after: Union[str, float, None] = None) -> Optio
     return USED if 200 <= status < 300 else None
 
 
-def of_response(response: Any) -> Optional[Outcome]:
+def of_response(response: Any, retry_after: Union[str, float, None] = None) -> Optional[Outcome]:
     """The same of a response of requests, httpx, aiohttp or urllib."""
     status = _status(response)
-    return None if status is None else of_status(status, _header(response))
+    hint = _header(response) if retry_after is None else retry_after
+    return None if status is None else of_status(status, hint)
 
 
 def of_exception(error: BaseException) -> Optional[Outcome]:
@@ -78,7 +79,9 @@ def _seconds(hint: Union[str, float, None]) -> Optional[int]:
         return None
     try:
         seconds = float(hint)
-    except ValueError:
+    except OverflowError:
+        return None
+    except (TypeError, ValueError):
         try:
             until = parsedate_to_datetime(str(hint))
         except (TypeError, ValueError, IndexError):
