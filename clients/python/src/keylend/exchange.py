@@ -103,7 +103,8 @@ def ask(request: Request, read: Callable[[Any], T], *, repeatable: bool, deadlin
         error.attempts = attempts
         if not _is_worth_repeating(error, repeatable):
             raise error
-        wait = error.retry_after if error.retry_after is not None else pause * random.uniform(0.5, 1.0)
+        # Beside what the server says, so that a crowd that was told the same does not come back as one.
+        wait = (error.retry_after or 0.0) + pause * random.uniform(0.5, 1.0)
         if time.monotonic() + wait >= until:
             raise error
         yield Pause(wait)
