@@ -28,6 +28,9 @@ ADDRESS = "http://127.0.0.1:5000"
 # The server closes a connection that is idle for 10 s: an older one is not used again.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=5.0)
 
+# What is on this machine is asked straight, whatever proxy the environment names: that one would see tokens and keys.
+_STRAIGHT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+
 
 class _Settings:
     """How a server is asked."""
@@ -76,7 +79,7 @@ class Client:
         self, url: str = ADDRESS, token: Optional[str] = None, *, timeout: float = 20.0, deadline: float = 30.0
     ) -> None:
         self._settings = _Settings(url, token, timeout, deadline)
-        self._http = httpx.Client(limits=_LIMITS, follow_redirects=False)
+        self._http = httpx.Client(limits=_LIMITS, mounts=_STRAIGHT, follow_redirects=False)
 
     def __repr__(self) -> str:
         return f"<keylend.Client at {self._settings.url.host}>"
@@ -194,7 +197,7 @@ class AsyncClient:
         self, url: str = ADDRESS, token: Optional[str] = None, *, timeout: float = 20.0, deadline: float = 30.0
     ) -> None:
         self._settings = _Settings(url, token, timeout, deadline)
-        self._http = httpx.AsyncClient(limits=_LIMITS, follow_redirects=False)
+        self._http = httpx.AsyncClient(limits=_LIMITS, mounts=_STRAIGHT, follow_redirects=False)
 
     def __repr__(self) -> str:
         return f"<keylend.AsyncClient at {self._settings.url.host}>"
