@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from typing import Optional
 
 import pytest
@@ -165,3 +166,57 @@ def test_an_awaited_report_that_cannot_be_made_raises_nothing(server: Server, wa
 
     with pytest.raises(ValueError, match="the block's own"):
         asyncio.run(use())
+
+
+def test_a_server_that_says_at_once_is_not_asked_without_end(server: Server, way: Way) -> None:
+    away = json.dumps({"code": "store_unavailable", "detail": "ask again"})
+    way.before = [said("503 Service Unavailable", away, "Retry-After: 0\r\n")] * 9999
+    with pytest.raises(keylend.ServerError):
+        keylend.Client(way.url, deadline=1).stats()
+    assert 2 <= len(way.requests) < 20
+
+
+def test_a_server_that_hangs_is_asked_again_where_that_is_safe(server: Server, way: Way) -> None:
+    server.add("stability", "sk-lent-0123456789")
+    go_on = threading.Event()
+
+    def hang(_: bytes) -> Optional[bytes]:
+        assert go_on.wait(60)
+        return None
+
+    client = keylend.Client(way.url, timeout=0.3)
+    way.faults = [hang]
+    lease = client.take_lease("stability")
+    assert len(way.requests) == 2 and leases(server) == 1
+    client.report(lease.lease_id, keylend.Outcome("unused"))
+    way.requests.clear()
+    way.faults = [hang]
+    with pytest.raises(keylend.Unreachable) as unknown:
+        client.increment_usage("stability", api_key="sk-lent-0123456789")
+    assert unknown.value.sent and len(way.requests) == 1
+    go_on.set()
+
+
+def test_a_proxy_of_the_environment_is_not_for_this_machine(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with keylend.Client(server.url, deadline=0.2) as client:
+        assert client.stats("stability")["name"] == "stability"
+
+    async def ask() -> None:
+        async with keylend.AsyncClient(server.url, deadline=0.2) as awaited:
+            assert (await awaited.stats("stability"))["name"] == "stability"
+
+    asyncio.run(ask())
+
+
+def test_a_loop_that_has_ended_keeps_no_client(server: Server) -> None:
+    server.add("stability", "sk-lent-0123456789")
+
+    async def use() -> None:
+        async with keylend.alease("stability") as key:
+            await key.unused()
+
+    for _ in range(3):
+        asyncio.run(use())
+    assert len(keylend.default._async_clients) == 1

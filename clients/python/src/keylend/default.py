@@ -43,6 +43,9 @@ def async_client() -> AsyncClient:
     loop = asyncio.get_running_loop()
     with _lock:
         if loop not in _async_clients:
+            # A client's connections hold their loop, which would stay for as long as the process.
+            for ended in [known for known in _async_clients if known.is_closed()]:
+                del _async_clients[ended]
             _async_clients[loop] = AsyncClient(*_settings())
         return _async_clients[loop]
 
