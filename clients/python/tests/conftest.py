@@ -73,8 +73,14 @@ class Server:
                     self.url = f"http://127.0.0.1:{port.group(1)}"
                     started.set()
 
-        threading.Thread(target=read, daemon=True).start()
-        assert started.wait(PATIENCE), "".join(self.log)
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        deadline = time.monotonic() + PATIENCE
+        while not started.wait(0.01):
+            # Its log has ended: it does not start, with an older program for one, which does not know these settings.
+            if not reader.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"{self.program} does not serve:\n" + "".join(self.log))
 
     def stop(self) -> None:
         """Ends it."""
