@@ -108,7 +108,8 @@ async fn a_command_that_makes_no_key_is_told_and_adds_nothing(place: Place) {
 #[test]
 fn a_server_that_stops_ends_the_command() {
     crate::run(async {
-        let desk = Desk::with_script(&Place::sqlite(), "echo $$ > left; sleep 60", "");
+        let place = Place::sqlite();
+        let desk = Desk::with_script(&place, "echo $$ > left; sleep 60", "");
         let file = desk.folder.path().join("keylend.toml");
         let longer = std::fs::read_to_string(&file).unwrap().replace("timeout_seconds = 5", "timeout_seconds = 50");
         std::fs::write(&file, longer).unwrap();
