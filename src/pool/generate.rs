@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Pool, PoolError, Verification};
+use super::{Pool, PoolError, Verification, lock_owner};
 use crate::back_off::BackOff;
 use crate::domain::key_request::MOST_REQUESTS;
 use crate::domain::{DisabledReason, Generate, KeyId, KeyRequest, NewKey, RequestId, Secret, Verdict};
@@ -53,7 +53,7 @@ impl Pool {
 
     async fn make(&self, generate: &Generate) -> Result<Verification, PoolError> {
         let lock = format!("generate:{}", self.policy().collection);
-        let owner = format!("{:016x}", rand::random::<u64>());
+        let owner = lock_owner();
         let answer = self.policy().provider.verify.as_ref().map_or(Duration::ZERO, |verify| verify.timeout);
         let lasts = generate.timeout + answer + SPARE;
         if !self.within_limit("lock", self.store().lock(&lock, &owner, lasts)).await? {
@@ -143,10 +143,15 @@ impl Pool {
         let is_new = self.within_limit("request_key", self.store().request_key(self.policy(), &id, by)).await?;
         let open = open.len() as u64 + u64::from(is_new);
         if is_new {
-            let pool = &self.policy().name;
-            tracing::warn!(event = "key_requested", %pool, by, open, "a key is wanted: keylend keys add --pool {pool} --verify");
+            tracing::warn!(event = "key_requested", pool = %self.policy().name, by, open, "a key is wanted: {}", self.hand_in());
         }
         Ok(Generated::Asked { id, open })
+    }
+
+    /// What a person types who has a key for the pool.
+    pub fn hand_in(&self) -> String {
+        let verify = if self.verifies().is_ok() { " --verify" } else { "" };
+        format!("keylend keys add --pool {}{verify} -", self.policy().name)
     }
 
     /// The keys that people were asked for and did not bring yet, the oldest request first.

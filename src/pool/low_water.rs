@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Generated, Pool, PoolError, Pools};
+use super::{Generated, Pool, PoolError, Pools, lock_owner};
 use crate::domain::{RequestId, State};
 
 /// How often a pool is looked at.
@@ -71,7 +71,7 @@ struct Turn {
 impl Turn {
     fn new(pool: &Pool) -> Self {
         let lock = format!("low_water:{}", pool.policy().collection);
-        Self { lock, owner: format!("{:016x}", rand::random::<u64>()), not_before: Instant::now(), pause: PAUSES.0 }
+        Self { lock, owner: lock_owner(), not_before: Instant::now(), pause: PAUSES.0 }
     }
 
     async fn take(&self, pool: &Pool) -> Result<bool, PoolError> {

@@ -77,6 +77,11 @@ impl From<Duration> for Serving {
     }
 }
 
+/// Who has a lock: by chance, so that no two that ask are the same.
+fn lock_owner() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// All pools over one store. A cheap handle.
 #[derive(Clone)]
 pub struct Pools {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Pool, PoolError, Pools};
+use super::{Pool, PoolError, Pools, lock_owner};
 use crate::domain::{DisabledReason, Judgement, KeyId, KeyRecord, Secret, State, Transition, Verdict, Verify};
 use crate::provider::{self, Unsaid};
 use crate::store::{Page, Seen};
@@ -154,7 +154,7 @@ impl Pool {
         loop {
             sleep(pause).await;
             // Each pass has its own: so the pause is one for this instance too.
-            let owner = format!("{:016x}", rand::random::<u64>());
+            let owner = lock_owner();
             let lasts = pause.max(verify.timeout + SPARE);
             let passed = async {
                 if !self.within_limit("lock", self.store().lock(&name, &owner, lasts)).await? {

@@ -151,6 +151,11 @@ async fn without_a_command_a_person_is_asked_and_closes_the_request(place: Place
     assert_eq!(desk.run(&["keys", "requests", "stability", "--close", id], "").0.trim(), "1 closed");
     assert_eq!(desk.run(&["keys", "requests", "stability", "--close", id], "").2, Some(1));
     while !stats(0).await {}
+    // What is said can be typed: this pool can ask its provider, that one cannot.
+    for (pool, hand_in) in [("stability", "add --pool stability --verify -"), ("plantid", "add --pool plantid -")] {
+        let (_, err, _) = desk.run(&["keys", "generate", pool], "");
+        assert!(err.contains(hand_in), "{err}");
+    }
 }
 
 /// `test_stability_api_key.py --list`, `--find --max-uses=3`, `--generate`, `--update`, `--all`.

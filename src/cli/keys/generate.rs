@@ -52,7 +52,8 @@ pub(super) async fn run(settings: &Settings, arguments: GenerateArguments) -> Re
             }
             output::print(&format!("a key for pool {name} was asked for, request {id}; {open} open"))?;
             output::complain(&format!(
-                "pool {name} has no command that makes keys: whoever brings one types keylend keys add --pool {name} --verify -"
+                "pool {name} has no command that makes keys: whoever brings one types {}",
+                pool.hand_in()
             ));
             Ok(())
         }
