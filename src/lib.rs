@@ -8,12 +8,14 @@
 //! 3. [`metrics`]: what is counted and measured for those who monitor it.
 //! 4. [`pool`]: lending over a store: turns, limits, what to do when there is no key or nobody to take it.
 //! 5. [`key_files`]: the files of keys that an older server left, followed.
-//! 6. [`wire`]: requests and replies as they stand in JSON.
-//! 7. [`http`]: the routes.
-//! 8. [`config`]: the settings.
-//! 9. [`cli`]: the commands.
+//! 6. [`audit`]: who did what to which key.
+//! 7. [`wire`]: requests and replies as they stand in JSON.
+//! 8. [`http`]: the routes.
+//! 9. [`config`]: the settings.
+//! 10. [`cli`]: the commands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod audit;
 pub mod back_off;
 pub mod cli;
 pub mod config;

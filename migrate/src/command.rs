@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use keylend::audit::Begun;
+use keylend::cli::act::Acts;
 use keylend::cli::{self, Failure, output};
 use keylend::config::{Fault, Flags, Purpose, Settings, Source, StoreSettings};
 use keylend::domain::Policy;
@@ -125,6 +127,7 @@ pub(crate) struct Target {
     pub(crate) pool: Policy,
     pub(crate) keys: Keys,
     place: String,
+    acts: Acts,
 }
 
 impl Target {
@@ -143,7 +146,8 @@ impl Target {
             );
             output::complain_as(PROGRAM, &text);
         }
-        Ok(Self { keys: store.documents(&pool), place: store.describe(), pool })
+        let acts = Acts::of(settings)?;
+        Ok(Self { acts, keys: store.documents(&pool), place: store.describe(), pool })
     }
 
     /// What it is, in a line.
@@ -151,8 +155,11 @@ impl Target {
         format!("pool {}: {} in {}", self.pool.name, self.pool.collection, self.place)
     }
 
-    /// What was done, for the log file.
-    pub(crate) fn tell_admin(&self, what: &str) {
-        tracing::info!(event = "admin", by = "the command line", pool = %self.pool.name, "{what}");
+    /// An act is about to be done to the whole pool; None where nothing is changed.
+    pub(crate) async fn begin(&self, act: &'static str, dry_run: bool) -> Result<Option<Begun>, Failure> {
+        Ok(match dry_run {
+            true => None,
+            false => Some(self.acts.begin(act, Some(&self.pool.name), None).await?),
+        })
     }
 }

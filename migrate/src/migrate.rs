@@ -65,10 +65,11 @@ pub(crate) async fn run(target: &Target, asked: Asked, stop: Stop) -> Result<(),
         migrate: steps::migrate(asked.take_larger),
         take_larger: steps::take_larger(),
     };
+    let begun = target.begin("migrate", asked.dry_run).await?;
     let walked = walk(target, asked.json, stop, async |page| run.page(page).await).await?;
     let summary = &walked.summary;
-    if !asked.dry_run {
-        target.tell_admin(&format!("credits were migrated: {} keys", summary.migrated + summary.raised));
+    if let Some(begun) = begun {
+        begun.done(None, &format!("credits were migrated: {} keys", summary.migrated + summary.raised));
     }
     summary.tell(target, asked, walked.stopped_by).await?;
     walked.end(summary.invalid.number + summary.left == 0)

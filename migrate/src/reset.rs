@@ -1,5 +1,6 @@
 //! `--reset-usage`: the manual repair, as `keylend keys reset --all` does it.
 
+use keylend::cli::act::Acts;
 use keylend::cli::{Failure, confirm, output, store};
 use keylend::config::Settings;
 use serde::Serialize;
@@ -13,8 +14,9 @@ pub(crate) async fn run(settings: &Settings, pool: &str, yes: bool, json: bool) 
     confirm::confirm(&format!("Set the counts of all keys of pool {pool} to 0?"), yes)?;
     let pools = store::prepared(settings).await?;
     let pool = pools.get(pool)?;
+    let begun = Acts::of(settings)?.begin("reset all", Some(&pool.policy().name), None).await?;
     let reset = pool.reset_all().await?;
-    output::tell_admin(pool, None, "all keys were reset");
+    begun.done(None, "all keys were reset");
     if json {
         output::print_json(&Reset { reset })?
     } else {

@@ -46,11 +46,12 @@ pub(crate) fn confirmed(pool: &str, asked: Asked) -> Result<(), Failure> {
 }
 
 pub(crate) async fn run(target: &Target, asked: Asked, stop: Stop) -> Result<(), Failure> {
+    let begun = target.begin("undo migration", asked.dry_run).await?;
     let undo = steps::undo();
     let each = async |page| page_of(&target.keys, &undo, page, asked.dry_run).await;
     let walked = walk(target, asked.json, stop, each).await?;
-    if !asked.dry_run {
-        target.tell_admin(&format!("a migration was undone: {} keys", walked.summary.undone));
+    if let Some(begun) = begun {
+        begun.done(None, &format!("a migration was undone: {} keys", walked.summary.undone));
     }
     tell(&walked.summary, target, asked, walked.stopped_by)?;
     walked.end(walked.summary.left == 0)

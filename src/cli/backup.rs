@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde::Serialize;
 
+use super::act::Acts;
 use super::{Failure, output};
 use crate::config::{Fault, Settings, StoreSettings};
 use crate::store::sqlite::back_up;
@@ -38,9 +39,10 @@ pub(super) async fn run(settings: &Settings, arguments: &BackupArguments) -> Res
             "the keys are in a MongoDB: `mongodump` copies it, `keylend keys export` writes the keys of a pool";
         return Err(Failure::Usage(vec![Fault::new("MONGODB_URI", advice)]));
     };
+    let begun = Acts::of(settings)?.begin("backup", None, None).await?;
     let bytes = back_up(path, &arguments.file, settings.store_timeout).await?;
     let file = arguments.file.display().to_string();
-    tracing::info!(event = "admin", by = "the command line", bytes, "the store was copied");
+    begun.done(None, "the store was copied");
     match arguments.json {
         true => output::print_json(&BackupReply { file, bytes }),
         false => output::print(&format!("{file}: {}, whole", ByteSize::b(bytes))),

@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and what each command ends with. What `keylend-migrate` needs as well is public.
 
+pub mod act;
+mod audit;
 mod backup;
 mod check;
 mod completions;
@@ -93,6 +95,9 @@ enum Command {
     /// Copy the embedded store, beside a running server
     #[command(after_help = backup::EXAMPLES)]
     Backup(backup::BackupArguments),
+    /// Search the audit: who did what to which key
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::AuditArguments),
     /// Make tokens for callers
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -160,6 +165,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
             Command::Backup(arguments) => backup::run(&settings, &arguments).await,
+            Command::Audit(arguments) => audit::run(&settings, &arguments),
             Command::Token(command) => token::run(&settings, command),
             Command::Check(arguments) => check::run(&settings, &arguments).await,
             Command::Completions(arguments) => completions::run(&arguments),

@@ -6,8 +6,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Failure;
-use crate::domain::{KeyId, State};
-use crate::pool::Pool;
+use crate::domain::State;
 use crate::telemetry;
 
 /// One line for the person at the terminal.
@@ -90,10 +89,4 @@ fn cell(value: String) -> Cell {
 /// A value that may be missing.
 pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-/// What an operator did to a key, or to all of the pool, for the log file.
-pub fn tell_admin(pool: &Pool, key: Option<KeyId>, what: &str) {
-    let key = key.map(tracing::field::display);
-    tracing::info!(event = "admin", by = "the command line", pool = %pool.policy().name, key.id = key, "{what}");
 }

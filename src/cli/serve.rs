@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, store};
+use crate::audit::Audit;
 use crate::back_off::BackOff;
 use crate::config::{Fault, Flags, Purpose, Settings, Source};
 use crate::domain::{State, Tokens};
@@ -40,11 +41,20 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         tracing::warn!(%address, "serving without tokens (--insecure-open): whoever reaches the address gets keys");
     }
     let tokens = watch::Sender::new(Arc::new(settings.tokens.clone()));
+    let audit = Audit::open(settings.audit.file.as_deref(), settings.audit.required).map_err(|error| {
+        let advice = format!("the file cannot be opened ({}): see to its folder and rights", error.kind());
+        Failure::Usage(vec![Fault::new("KEYLEND_AUDIT_FILE", advice)])
+    })?;
     let tls = read_tls(settings)?.map(watch::Sender::new);
     if !address.ip().is_loopback() && tls.is_none() {
         tracing::warn!(%address, "serving other machines without TLS: keys and tokens travel in the clear, unless a proxy encrypts them (KEYLEND_TLS_CERT, KEYLEND_TLS_KEY)");
     }
-    let hung_up = || read_again(flags, log, address, &tokens, tls.as_ref());
+    let hung_up = || {
+        if let Err(error) = audit.reopen() {
+            tracing::warn!(%error, "KEYLEND_AUDIT_FILE cannot be opened anew: the old file is written on");
+        }
+        read_again(flags, log, address, &tokens, tls.as_ref());
+    };
     let pools = tokio::select! {
         pools = connect(settings, address) => pools?,
         signal = signals.stop(hung_up) => {
@@ -61,6 +71,7 @@ pub(super) async fn serve(settings: &Settings, flags: &Flags, log: &Log) -> Resu
         open_flask: settings.open_flask,
         hosts: hosts(settings),
         tls: tls.as_ref().map(watch::Sender::subscribe),
+        audit: audit.clone(),
         stopping: stop.clone(),
     };
     let files = followed(settings, &pools);

@@ -26,7 +26,7 @@ use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 38] = [
+pub const SETTINGS: [&str; 40] = [
     "MONGODB_URI",
     "MONGODB_URI_FILE",
     "MONGO_URI",
@@ -42,6 +42,8 @@ pub const SETTINGS: [&str; 38] = [
     "KEYLEND_HOSTS",
     "KEYLEND_TLS_CERT",
     "KEYLEND_TLS_KEY",
+    "KEYLEND_AUDIT_FILE",
+    "KEYLEND_AUDIT_REQUIRED",
     "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",
@@ -99,6 +101,8 @@ pub struct Settings {
     pub key_files: KeyFileSettings,
     /// What is logged, and where.
     pub log: LogSettings,
+    /// Who did what to which key.
+    pub audit: AuditSettings,
     /// Every setting as it is, for people.
     pub told: Vec<Told>,
 }
@@ -121,6 +125,15 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
     /// `KEYLEND_LOG_FORMAT` (text): how.
     pub format: LogFormat,
+}
+
+/// The audit.
+#[derive(Clone, Debug, Default)]
+pub struct AuditSettings {
+    /// `KEYLEND_AUDIT_FILE`: where it is written to; None = nowhere.
+    pub file: Option<PathBuf>,
+    /// `KEYLEND_AUDIT_REQUIRED` (false): an admin act that cannot be written there is refused.
+    pub required: bool,
 }
 
 /// A setting as it is, and where it was set. No secret is in it.
@@ -225,6 +238,7 @@ impl Settings {
             pools,
             key_files: reader.key_files(),
             log: reader.log(),
+            audit: reader.audit(),
             told: {
                 reader.tell_file();
                 reader.told
@@ -456,6 +470,17 @@ impl Reader<'_> {
         let parse = |text: &str| telemetry::is_filter(text).then(|| text.to_owned());
         let filter = self.parsed("RUST_LOG", default, expected, parse, String::clone);
         LogSettings { filter, file, format }
+    }
+
+    fn audit(&mut self) -> AuditSettings {
+        let show = |path: &Option<PathBuf>| path.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        let parse = |path: &str| Some(Some(PathBuf::from(path)));
+        let file = self.parsed("KEYLEND_AUDIT_FILE", None, "the path of a file", parse, show);
+        let required = self.parsed("KEYLEND_AUDIT_REQUIRED", false, "true or false", truth, bool::to_string);
+        if required && file.is_none() {
+            self.faults.push(Fault::new("KEYLEND_AUDIT_FILE", "it is not set, and KEYLEND_AUDIT_REQUIRED is true"));
+        }
+        AuditSettings { file, required }
     }
 }
 

@@ -158,6 +158,18 @@ impl KeyChange {
         matches!(self, Self { is_active: None, usage_count: None, rest: None, note: None, secret: None })
     }
 
+    /// The names of the fields that are changed.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let fields = [
+            ("is_active", self.is_active.is_some()),
+            ("usage_count", self.usage_count.is_some()),
+            ("resting_until", self.rest.is_some()),
+            ("note", self.note.is_some()),
+            ("api_key", self.secret.is_some()),
+        ];
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
     /// The count that is set, where there is one; never more than a count can be.
     pub fn count(&self) -> Option<u64> {
         self.usage_count.map(|count| count.min(MAX_USAGE_COUNT))

@@ -8,7 +8,8 @@ use warp::{Filter, Rejection};
 
 use super::attempts::{Attempts, Peer};
 use super::problem::{Code, Problem};
-use crate::domain::{Role, Timestamp, Token, TokenSecret, Tokens};
+use crate::audit::{Audit, Begun, Deed, Doer};
+use crate::domain::{KeyId, Role, Timestamp, Token, TokenSecret, Tokens};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError, Pools};
 
@@ -20,6 +21,9 @@ pub(super) struct Asked<'a> {
     /// This machine's clock, by which tokens end.
     pub(super) now: Timestamp,
     pub(super) attempts: &'a Attempts,
+    /// The id of the request.
+    pub(super) request: Option<String>,
+    pub(super) audit: &'a Audit,
 }
 
 /// Who asks. Handlers reach pools through it alone, so none of them can forget whose pools they are.
@@ -28,21 +32,34 @@ pub(super) struct Caller {
     /// None where callers need no token.
     token: Option<Arc<Token>>,
     pools: Arc<Pools>,
+    audit: Audit,
+    doer: Arc<Doer>,
 }
 
 impl Caller {
     /// Whoever it is, where no token is needed.
-    pub(super) fn anybody(headers: &HeaderMap, pools: &Arc<Pools>) -> Result<Self, Problem> {
-        refuse_other_sites(headers)?;
-        Ok(Self { token: None, pools: Arc::clone(pools) })
+    pub(super) fn anybody(asked: Asked<'_>, pools: &Arc<Pools>) -> Result<Self, Problem> {
+        refuse_other_sites(asked.headers)?;
+        Ok(Self::with(asked, None, pools))
+    }
+
+    fn with(asked: Asked<'_>, token: Option<&Token>, pools: &Arc<Pools>) -> Self {
+        let doer = Doer {
+            by: token.map(|token| token.name().to_owned()),
+            address: asked.peer.map(|Peer(address)| address),
+            request: asked.request,
+            uid: None,
+        };
+        let (audit, doer) = (asked.audit.clone(), Arc::new(doer));
+        Self { token: token.cloned().map(Arc::new), pools: Arc::clone(pools), audit, doer }
     }
 
     /// The caller who asked, if it may do what needs `role`.
-    pub(super) fn of(asked: &Asked<'_>, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
-        let headers = asked.headers;
+    pub(super) fn of(asked: Asked<'_>, role: Role, tokens: &Tokens, pools: &Arc<Pools>) -> Result<Self, Problem> {
         if tokens.is_empty() {
-            return Self::anybody(headers, pools);
+            return Self::anybody(asked, pools);
         }
+        let headers = asked.headers;
         let sent = bearer(headers);
         let token = sent.as_ref().and_then(|secret| tokens.find(secret));
         let has_ended = token.is_some_and(|token| token.has_ended(asked.now));
@@ -62,7 +79,25 @@ impl Caller {
         if !token.has(role) {
             return Err(Problem::new(Code::Forbidden, format!("this needs a token with the role {}", role.as_str())));
         }
-        Ok(Self { token: Some(Arc::new(token.clone())), pools: Arc::clone(pools) })
+        Ok(Self::with(asked, Some(token), pools))
+    }
+
+    /// Writes into the audit what it has done.
+    pub(super) fn did(&self, deed: &Deed) {
+        self.audit.done(&self.doer, deed);
+    }
+
+    /// Writes into the audit what it is about to do, as an admin.
+    ///
+    /// # Errors
+    /// The problem to answer with where that is required and cannot be.
+    pub(super) async fn begin(&self, act: &'static str, pool: &Pool, key: Option<KeyId>) -> Result<Begun, Problem> {
+        self.begin_deed(Deed { key, ..Deed::in_pool(act, pool) }).await
+    }
+
+    /// The same, where there is more to say than a pool and a key.
+    pub(super) async fn begin_deed(&self, deed: Deed) -> Result<Begun, Problem> {
+        Ok(self.audit.begin((*self.doer).clone(), deed).await?)
     }
 
     /// The name of its token; empty without one.

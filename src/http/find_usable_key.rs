@@ -9,6 +9,7 @@ use super::caller::{Caller, caller};
 use super::problem::{Answer, Problem};
 use super::query;
 use super::reply;
+use crate::audit::Deed;
 use crate::wire::keys::FoundKeyReply;
 
 /// The largest `max_uses`: the largest number of uses that a pool can give.
@@ -38,5 +39,6 @@ async fn find_usable_key(pool: String, caller: Caller, query: String) -> Answer 
         return Err(Problem::invalid(expected));
     }
     let found = pool.find_usable_key(query.max_uses).await?;
+    caller.did(&Deed::to_key("find_usable_key", pool, found.id));
     Ok(reply::ok(&FoundKeyReply::new(pool.policy(), &found)))
 }

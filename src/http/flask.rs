@@ -8,6 +8,7 @@ use super::caller::{Caller, caller};
 use super::health::get_or_head;
 use super::problem::Answer;
 use super::reply;
+use crate::audit::Deed;
 use crate::domain::{Key, PoolStats};
 use crate::pool::{Pool, PoolError};
 use crate::wire::flask::{FilePool, FlaskAnswerReply, FlaskStatsReply, NoStatsReply, TakenReply};
@@ -25,13 +26,17 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
     plantid.or(healthid).unify().or(head).unify().or(stats).unify().map(Reply::into_response).boxed()
 }
 
-async fn take(pool: &'static str, caller: Caller) -> Answer {
-    let taken = caller.pool(pool)?.take().await;
+async fn take(name: &'static str, caller: Caller) -> Answer {
+    let pool = caller.pool(name)?;
+    let taken = pool.take().await;
     Ok(match &taken {
-        Ok(taken) => reply::ok(&TakenReply::of(taken.secret.expose())),
+        Ok(taken) => {
+            caller.did(&Deed::to_key("take", pool, taken.id));
+            reply::ok(&TakenReply::of(taken.secret.expose()))
+        }
         Err(PoolError::NoUsableKey { .. }) => reply::ok(&TakenReply::EMPTY),
         Err(error) => {
-            tracing::debug!(pool, error = error.chain(), "no key was taken");
+            tracing::debug!(pool = name, error = error.chain(), "no key was taken");
             reply::ok(&TakenReply::FAILED)
         }
     })

@@ -10,8 +10,10 @@ use hyper::body::Body;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
+use tower_http::request_id::RequestId;
 use warp::Reply;
 use warp::http::Request;
+use warp::http::request::Parts;
 use warp::reply::Response;
 
 use super::attempts::Attempts;
@@ -65,6 +67,18 @@ where
 }
 
 impl<H> Gate<H> {
+    fn asked<'a>(&'a self, head: &'a Parts) -> Asked<'a> {
+        let request = head.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+        Asked {
+            headers: &head.headers,
+            peer: head.extensions.get().copied(),
+            now: clock(),
+            attempts: &self.attempts,
+            request: request.map(str::to_owned),
+            audit: &self.frame.audit,
+        }
+    }
+
     async fn pass<B>(&self, route: &'static Route, request: Request<B>) -> Result<Response, Problem>
     where
         H: Service<Request<Passed<B>>, Response = Response, Error = Infallible> + Clone,
@@ -80,12 +94,10 @@ impl<H> Gate<H> {
         let mut room = None;
         let caller = match route.access {
             Access::Open => None,
-            Access::Flask(_) if self.frame.open_flask => Some(Caller::anybody(&head.headers, &self.pools)?),
+            Access::Flask(_) if self.frame.open_flask => Some(Caller::anybody(self.asked(&head), &self.pools)?),
             Access::Role(role) | Access::Flask(role) => {
                 let tokens = Arc::clone(&self.frame.tokens.borrow());
-                let peer = head.extensions.get().copied();
-                let asked = Asked { headers: &head.headers, peer, now: clock(), attempts: &self.attempts };
-                Some(Caller::of(&asked, role, &tokens, &self.pools)?)
+                Some(Caller::of(self.asked(&head), role, &tokens, &self.pools)?)
             }
         };
         if let Some(caller) = caller {

@@ -6,7 +6,6 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::caller::{Caller, caller};
-use super::keys::tell;
 use super::problem::Answer;
 use super::reply;
 use crate::pool::Generated;
@@ -23,8 +22,14 @@ pub(super) fn route() -> BoxedFilter<(Response,)> {
 
 async fn generate(pool: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
-    tell(&caller, "generate", pool, None);
-    Ok(match pool.generate(caller.name()).await? {
+    let begun = caller.begin("generate", pool, None).await?;
+    let generated = pool.generate(caller.name()).await?;
+    let key = match &generated {
+        Generated::Added(added) => Some(added.key.value.key.id),
+        Generated::Asked { .. } => None,
+    };
+    begun.done(key, "done");
+    Ok(match generated {
         Generated::Added(added) => reply::json(StatusCode::CREATED, &GeneratedReply::new(pool.policy(), &added)),
         Generated::Asked { id, open } => reply::json(StatusCode::ACCEPTED, &AskedReply::new(pool.policy(), &id, open)),
     })

@@ -9,6 +9,7 @@ use super::body;
 use super::caller::{Caller, caller};
 use super::problem::Answer;
 use super::reply;
+use crate::audit::Deed;
 use crate::wire::keys::IncrementedReply;
 
 pub(super) fn route() -> BoxedFilter<(Response,)> {
@@ -25,6 +26,7 @@ async fn increment_usage(pool: String, caller: Caller, body: Bytes) -> Answer {
     let pool = caller.pool(&pool)?;
     let key = body::key_ref(&body)?;
     let counted = pool.increment_usage(&key).await?;
+    caller.did(&Deed::to_key("increment_usage", pool, counted.id));
     Ok(reply::ok(&IncrementedReply {
         id: counted.id.to_string(),
         usage_count: counted.usage_count,

@@ -13,6 +13,7 @@ use super::export::{self, NDJSON};
 use super::health::get_or_head;
 use super::problem::{Answer, Code, Problem};
 use super::{Limits, body, query, reply};
+use crate::audit::Deed;
 use crate::domain::{KeyId, Place, State};
 use crate::pool::Pool;
 use crate::pool::import::{Format, Import, SECRETS};
@@ -96,16 +97,19 @@ async fn change_key(pool: String, id: String, caller: Caller, body: Bytes) -> An
     let id = key_id(&id)?;
     let body: ChangeBody = body::parse(&body, ChangeBody::EXPECTED)?;
     let change = body.change().ok_or_else(|| Problem::invalid(format!("send {}", ChangeBody::EXPECTED)))?;
+    let deed = Deed { what: Some(change.fields().join(" ")), ..Deed::to_key("change", pool, id) };
+    let begun = caller.begin_deed(deed).await?;
     let seen = pool.change(id, &change).await?;
-    tell(&caller, "change", pool, Some(id));
+    begun.done(None, "done");
     Ok(reply::ok(&KeyRecordReply::new(pool.policy(), &seen.value, seen.now)))
 }
 
 async fn remove_key(pool: String, id: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
     let id = key_id(&id)?;
+    let begun = caller.begin("remove", pool, Some(id)).await?;
     pool.remove(id).await?;
-    tell(&caller, "remove", pool, Some(id));
+    begun.done(None, "done");
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -115,24 +119,20 @@ async fn reset_keys(pool: String, caller: Caller, body: Bytes) -> Answer {
     let reset = body.reset().ok_or_else(|| Problem::invalid(format!("send {}", ResetBody::EXPECTED)))?;
     let reply = match reset {
         Reset::All => {
+            let begun = caller.begin("reset all", pool, None).await?;
             let reset = pool.reset_all().await?;
-            tell(&caller, "reset all", pool, None);
+            begun.done(None, "done");
             ResetReply { reset, unknown: Vec::new() }
         }
         Reset::Ids(ids) => {
+            let mut begun = caller.begin("reset", pool, None).await?;
             let there = pool.reset(&ids).await?;
-            there.iter().for_each(|id| tell(&caller, "reset", pool, Some(*id)));
+            there.iter().for_each(|id| begun.done_to(*id, "done"));
             let unknown = ids.iter().filter(|id| !there.contains(id)).map(KeyId::to_string);
             ResetReply { reset: there.len() as u64, unknown: unknown.collect() }
         }
     };
     Ok(reply::ok(&reply))
-}
-
-/// Who did what to which key; None = to the pool's keys.
-pub(super) fn tell(caller: &Caller, action: &str, pool: &Pool, key: Option<KeyId>) {
-    let key = key.map(tracing::field::display);
-    tracing::info!(event = "admin", by = caller.name(), action, pool = %pool.policy().name, key.id = key, "done");
 }
 
 pub(super) fn key_id(text: &str) -> Result<KeyId, Problem> {
@@ -141,8 +141,10 @@ pub(super) fn key_id(text: &str) -> Result<KeyId, Problem> {
 
 async fn export_keys(pool: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
-    tell(&caller, "export", pool, None);
-    export::export(pool).await
+    let begun = caller.begin("export", pool, None).await?;
+    let answer = export::export(pool).await?;
+    begun.done(None, "done");
+    Ok(answer)
 }
 
 async fn add_keys(
@@ -153,8 +155,7 @@ async fn add_keys(
     limits: &Limits,
 ) -> Answer {
     let pool = caller.pool(pool)?;
-    // Before the first key: an import that ends early has added some.
-    tell(caller, "add", pool, None);
+    let begun = caller.begin("add", pool, None).await?;
     let summary = match body::media_type(headers).as_deref() {
         Some("application/json") | None => from_json(pool, stream, limits).await?,
         Some("text/plain") => from_lines(pool, SECRETS, stream, limits).await?,
@@ -167,6 +168,7 @@ async fn add_keys(
             ));
         }
     };
+    begun.done(None, "done");
     Ok(reply::ok(&summary))
 }
 

@@ -11,6 +11,7 @@ use super::caller::{Caller, caller};
 use super::health::get_or_head;
 use super::problem::{Answer, Code, Problem};
 use super::{body, prefer, reply};
+use crate::audit::Deed;
 use crate::domain::{LeaseId, Report};
 use crate::pool::Ask;
 use crate::wire::leases::{LeaseBody, LeaseReply, OpenLeaseReply, RenewBody, RenewReply, ReportBody, ReportReply};
@@ -43,6 +44,7 @@ async fn make_lease(pool: String, caller: Caller, headers: HeaderMap, body: Byte
         wait: prefer::wait(&headers),
     };
     let lent = pool.lease(ask).await?;
+    caller.did(&Deed::with_lease("lease", lent.lease()));
     let status = if lent.is_new() { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = reply::json(status, &LeaseReply::new(&lent));
     let location = HeaderValue::try_from(format!("/v1/leases/{}", lent.lease().expose()));
@@ -67,7 +69,10 @@ async fn report_lease(lease: String, caller: Caller, body: Bytes) -> Answer {
     let pool = caller.pool(lease.pool.as_str())?;
     let body: ReportBody = body::parse(&body, ReportBody::EXPECTED)?;
     let report = body.report().map_err(|error| Problem::invalid(error.to_string()))?;
-    Ok(reply::ok(&ReportReply::from(pool.report(&lease, report).await?)))
+    let reported = pool.report(&lease, report).await?;
+    let outcome = report.outcome().as_str().to_owned();
+    caller.did(&Deed { what: Some(outcome), ..Deed::with_lease("report", &lease) });
+    Ok(reply::ok(&ReportReply::from(reported)))
 }
 
 async fn renew_lease(lease: String, caller: Caller, body: Bytes) -> Answer {
@@ -75,7 +80,9 @@ async fn renew_lease(lease: String, caller: Caller, body: Bytes) -> Answer {
     let pool = caller.pool(lease.pool.as_str())?;
     let body: RenewBody = body::parse(&body, RenewBody::EXPECTED)?;
     let ttl = body.ttl().map_err(|error| Problem::invalid(error.to_string()))?;
-    Ok(reply::ok(&RenewReply { expires_at: pool.renew(&lease, ttl).await? }))
+    let expires_at = pool.renew(&lease, ttl).await?;
+    caller.did(&Deed::with_lease("renew", &lease));
+    Ok(reply::ok(&RenewReply { expires_at }))
 }
 
 async fn show_lease(lease: String, caller: Caller) -> Answer {
@@ -89,8 +96,9 @@ async fn end_lease(lease: String, caller: Caller) -> Answer {
     let lease = lease_id(&lease)?;
     let pool = caller.pool(lease.pool.as_str())?;
     let open = pool.find_lease(&lease).await?;
+    let begun = caller.begin_deed(Deed::with_lease("end_lease", &lease)).await?;
     pool.report(&lease, Report::UNUSED).await?;
-    tracing::info!(event = "admin", by = caller.name(), action = "end_lease", lease.id = lease.loggable(), "done");
+    begun.done(None, "done");
     Ok(reply::ok(&OpenLeaseReply::new(&lease, open)))
 }
 

@@ -43,6 +43,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::domain::Tokens;
 
 pub use hosts::Hosts;
@@ -66,6 +67,8 @@ pub struct Frame {
     /// `KEYLEND_TLS_CERT`, `KEYLEND_TLS_KEY`: what connections are encrypted with, as it is at the moment; None = they are
     /// not.
     pub tls: Option<watch::Receiver<Tls>>,
+    /// Where it is written who did what to which key.
+    pub audit: Audit,
     /// Cancelled when the process is to stop: nothing is accepted any more, and the instance is not ready.
     pub stopping: CancellationToken,
 }

@@ -13,6 +13,7 @@ use warp::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::reply::Response;
 
 use super::reply;
+use crate::audit::NotWritten;
 use crate::domain::{PoolName, PoolStats, State, Timestamp};
 use crate::pool::PoolError;
 use crate::store::StoreError;
@@ -45,12 +46,13 @@ pub(super) enum Code {
     TooManyRequests,
     CannotVerify,
     GenerationFailed,
+    AuditUnavailable,
     Timeout,
     Internal,
 }
 
 impl Code {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::NoUsableKey,
         Self::StoreUnavailable,
         Self::Overloaded,
@@ -69,6 +71,7 @@ impl Code {
         Self::TooManyRequests,
         Self::CannotVerify,
         Self::GenerationFailed,
+        Self::AuditUnavailable,
         Self::Timeout,
         Self::Internal,
     ];
@@ -96,6 +99,7 @@ impl Code {
             Self::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::CannotVerify => ("cannot_verify", StatusCode::CONFLICT, "Cannot verify"),
             Self::GenerationFailed => ("generation_failed", StatusCode::BAD_GATEWAY, "Generation failed"),
+            Self::AuditUnavailable => ("audit_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Audit unavailable"),
             Self::Timeout => ("timeout", StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
@@ -221,6 +225,14 @@ impl Problem {
 
     fn retry_soon(self) -> Self {
         Self { retry_after_seconds: Some(RETRY_SOON), ..self }
+    }
+}
+
+impl From<NotWritten> for Problem {
+    fn from(_: NotWritten) -> Self {
+        let detail = "an admin act is written down before it is done, and that failed: nothing was changed. See to \
+                      KEYLEND_AUDIT_FILE on the server, and ask again";
+        Self::new(Code::AuditUnavailable, detail)
     }
 }
 

@@ -5,7 +5,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::caller::{Caller, caller};
-use super::keys::{key_id, tell};
+use super::keys::key_id;
 use super::problem::Answer;
 use super::reply;
 use crate::wire::provider::VerificationReply;
@@ -22,7 +22,8 @@ pub(super) fn route() -> BoxedFilter<(Response,)> {
 async fn verify(pool: String, id: String, caller: Caller) -> Answer {
     let pool = caller.pool(&pool)?;
     let id = key_id(&id)?;
+    let begun = caller.begin("verify", pool, Some(id)).await?;
     let verification = pool.verify(id).await?;
-    tell(&caller, "verify", pool, Some(id));
+    begun.done(None, "done");
     Ok(reply::ok(&VerificationReply::new(pool.policy(), &verification)))
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use file::LogFile;
+pub(crate) use file::LogFile;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use keylend::audit::Audit;
 use keylend::domain::{Lapsed, Picks, Policy, Provider, Token, TokenSecret, Tokens, Verify};
 use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
@@ -29,7 +30,10 @@ pub fn limits() -> Limits {
 pub fn frame(limits: Limits) -> (Frame, watch::Sender<Arc<Tokens>>) {
     let tokens = watch::Sender::new(Arc::default());
     let (open_flask, hosts, stopping) = (false, Hosts::any(), CancellationToken::new());
-    (Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, tls: None, stopping }, tokens)
+    (
+        Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, tls: None, audit: Audit::default(), stopping },
+        tokens,
+    )
 }
 
 /// The routes of one test.

@@ -27,6 +27,7 @@ const CODES: &[Row] = &[
     ("too_many_requests 429", &["tests/program/tokens.rs::who_sends_too_many_wrong_tokens_waits_and_others_do_not", "tests/program/tokens.rs::a_token_asks_as_often_as_it_may"]),
     ("cannot_verify 409", &[ERRORS, "tests/program/verify.rs::a_provider_that_says_nothing_changes_nothing"]),
     ("generation_failed 502", &[ERRORS, "tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
+    ("audit_unavailable 503", &["tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),
     ("timeout 504", &["tests/api/frame.rs::a_handler_that_takes_too_long_is_not_waited_for", "tests/api/frame.rs::a_body_that_does_not_come_is_not_waited_for"]),
     ("internal 500", &[ERRORS, "tests/api/frame.rs::a_panic_is_one_answer_and_no_more"]),
 ];

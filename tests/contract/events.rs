@@ -25,6 +25,8 @@ const EVENTS: &[Row] = &[
     ("key_requested", &["tests/program/generate.rs::a_pool_that_runs_low_asks_once_over_all_instances"]),
     ("command_said", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("token_refused", &["tests/program/tokens.rs::who_sends_too_many_wrong_tokens_waits_and_others_do_not"]),
+    ("audit_lost", &["tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),
+    ("audit_back", &["tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),
     ("admin", &["tests/program/log.rs::what_an_operator_does_is_told_in_the_log_file", "tests/program/serving.rs::the_log_tells_of_each_request"]),
 ];
 

@@ -30,6 +30,8 @@ const TABLE: &[Row] = &[
     ("KEYLEND_TLS_CERT", &["tests/program/tls.rs::who_listens_on_the_wire_learns_no_key", "tests/program/tls.rs::files_that_cannot_be_used_are_faults_of_their_settings", "tests/program/tls.rs::a_certificate_is_exchanged_on_sighup_and_drops_nobody"]),
     ("KEYLEND_TLS_KEY", &["tests/program/tls.rs::who_listens_on_the_wire_learns_no_key", "tests/program/tls.rs::files_that_cannot_be_used_are_faults_of_their_settings"]),
     ("KEYLEND_OPEN_FLASK", &[FAULTS, DEFAULTS, "tests/api/flask.rs::the_older_routes_can_be_open_where_all_others_need_tokens"]),
+    ("KEYLEND_AUDIT_FILE", &["tests/program/audit.rs::who_did_what_to_which_key_can_be_told", "tests/program/audit.rs::files_that_cannot_be_used_are_faults_of_their_setting"]),
+    ("KEYLEND_AUDIT_REQUIRED", &[FAULTS, "tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),
     ("KEYLEND_COMBINE", &[FAULTS, DEFAULTS, "tests/exactness/servers.rs::a_crowd_that_leases_keys_spreads_over_fresh_keys"]),
     ("KEYLEND_MAX_IN_FLIGHT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/frame.rs::as_many_requests_are_answered_at_once_as_may_be"]),
     ("KEYLEND_BODY_LIMIT", &[FAULTS, "src/config/mod.rs::sizes_and_numbers_have_bounds", "tests/api/keys.rs::what_is_too_large_or_of_another_type_is_refused"]),

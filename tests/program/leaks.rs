@@ -67,6 +67,8 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = place.settings();
     settings.push(("RUST_LOG", "trace".to_owned()));
+    let audit = folder.path().join("audit.log");
+    settings.push(("KEYLEND_AUDIT_FILE", audit.display().to_string()));
     let program = Program::serve(keylend(&folder, &settings, &[]));
     let spy = Spy { client: Client::new(), url: program.url.clone() };
 
@@ -141,6 +143,10 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (Method::GET, "/v1/stats".to_owned()),
         (Method::GET, "/v1/pools".to_owned()),
         (Method::GET, "/v1/pools/stability/stats".to_owned()),
+        (Method::GET, "/api/stats".to_owned()),
+        (Method::GET, "/metrics".to_owned()),
+        (Method::GET, "/".to_owned()),
+        (Method::GET, "/openapi.json".to_owned()),
         (Method::GET, "/readyz".to_owned()),
         (Method::POST, "/v1/pools/stability/leases".to_owned()),
     ] {
@@ -182,8 +188,12 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
     let (_, log) = program.terminate();
     assert!(log.contains("event=\"started\""));
     is_clean("the log", &log);
+    let audit = std::fs::read_to_string(audit).unwrap();
+    assert!(audit.lines().count() > 20, "{audit}");
+    is_clean("the audit", &audit);
     for lease in leases {
         let random_part = lease.rsplit('.').next().unwrap();
+        assert!(!audit.contains(random_part), "the audit holds a whole lease id");
         assert!(!log.contains(random_part), "the log holds a whole lease id");
     }
 }

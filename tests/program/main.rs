@@ -5,6 +5,7 @@
 #[path = "../support/place.rs"]
 #[macro_use]
 mod place;
+mod audit;
 mod backup;
 mod check;
 mod commands;

@@ -26,7 +26,7 @@ fn complains(settings: &[(&str, &str)], files: &[(&str, &str)], arguments: &[&st
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
 
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "MONGODB_URI",
     "MONGODB_DATABASE",
     "KEYLEND_STORE_TIMEOUT",
@@ -35,6 +35,7 @@ const VARIABLES: [&str; 15] = [
     "KEYLEND_TOKENS",
     "KEYLEND_OPEN_FLASK",
     "KEYLEND_HOSTS",
+    "KEYLEND_AUDIT_REQUIRED",
     "KEYLEND_COMBINE",
     "KEYLEND_MAX_IN_FLIGHT",
     "KEYLEND_BODY_LIMIT",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keylend::audit::Audit;
 use keylend::domain::{Policy, Token, TokenSecret, Tokens};
 use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
@@ -53,7 +54,8 @@ impl Keylend {
         let (tokens, stop) = (watch::Sender::new(Arc::new(tokens)), CancellationToken::new());
         let limits = Limits::new(4096, 64, PATIENCE);
         let (hosts, stopping) = (Hosts::any(), stop.clone());
-        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask: false, hosts, tls: None, stopping };
+        let (audit, open_flask) = (Audit::default(), false);
+        let frame = Frame { limits, tokens: tokens.subscribe(), open_flask, hosts, tls: None, audit, stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {

@@ -5,6 +5,7 @@ use std::io;
 use clap::Args;
 
 use super::{PoolArguments, import};
+use crate::cli::act::Acts;
 use crate::cli::{Failure, store};
 use crate::config::Settings;
 use crate::pool::import::{Import, SECRETS};
@@ -33,6 +34,7 @@ pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<
     if arguments.verify {
         import = import.verifying()?;
     }
+    let begun = Acts::of(settings)?.begin("add", Some(&pool.policy().name), None).await?;
     for key in &arguments.keys {
         if key == "-" {
             import::read_into(&mut import, io::stdin().lock(), &|_| {}).await?;
@@ -40,5 +42,7 @@ pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<
             import.push_secret(key).await?;
         }
     }
-    import::tell(import.finish().await?, false, arguments.pool.json)
+    let summary = import.finish().await?;
+    begun.done(None, "keys were added");
+    import::tell(summary, false, arguments.pool.json)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::named::{NamedKeys, Selection};
 use super::shown;
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output};
 use crate::config::{Fault, Settings};
 use crate::domain::{KeyChange, Rest};
@@ -38,13 +39,19 @@ pub(in crate::cli) struct RestArguments {
 }
 
 pub(super) async fn enable(settings: &Settings, arguments: NamedKeys) -> Result<(), Failure> {
-    change(settings, arguments, "a key was enabled", |_| KeyChange { is_active: Some(true), ..KeyChange::default() })
-        .await
+    change(settings, arguments, ("enable", "a key was enabled"), |_| KeyChange {
+        is_active: Some(true),
+        ..KeyChange::default()
+    })
+    .await
 }
 
 pub(super) async fn disable(settings: &Settings, arguments: NamedKeys) -> Result<(), Failure> {
-    change(settings, arguments, "a key was disabled", |_| KeyChange { is_active: Some(false), ..KeyChange::default() })
-        .await
+    change(settings, arguments, ("disable", "a key was disabled"), |_| KeyChange {
+        is_active: Some(false),
+        ..KeyChange::default()
+    })
+    .await
 }
 
 pub(super) async fn rest(settings: &Settings, arguments: RestArguments) -> Result<(), Failure> {
@@ -59,7 +66,7 @@ pub(super) async fn rest(settings: &Settings, arguments: RestArguments) -> Resul
     change(
         settings,
         arguments.keys,
-        if arguments.end { "the rest of a key was ended" } else { "a key was put to rest" },
+        if arguments.end { ("end rest", "the rest of a key was ended") } else { ("rest", "a key was put to rest") },
         change_of,
     )
     .await
@@ -69,16 +76,18 @@ pub(super) async fn rest(settings: &Settings, arguments: RestArguments) -> Resul
 async fn change(
     settings: &Settings,
     arguments: NamedKeys,
-    what: &str,
+    (act, what): (&'static str, &str),
     change_of: impl Fn(Duration) -> KeyChange,
 ) -> Result<(), Failure> {
     let selection = Selection::of(settings, &arguments).await?;
+    let acts = Acts::of(settings)?;
     let change = change_of(selection.pool()?.policy().rest);
     let mut rows = Vec::new();
     let changed = selection
         .each(async |pool, id| {
+            let begun = acts.begin(act, Some(&pool.policy().name), Some(id)).await?;
             let seen = pool.change(id, &change).await?;
-            output::tell_admin(pool, Some(id), what);
+            begun.done(None, what);
             if arguments.pool.json {
                 return shown::print_record(pool.policy(), &seen);
             }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::flask;
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::{Fault, Settings};
 use crate::pool::export::{Export, Part};
@@ -42,6 +43,7 @@ pub(super) async fn run(settings: &Settings, arguments: ExportArguments) -> Resu
     let file = arguments.file.filter(|file| file.as_os_str() != "-");
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool)?;
+    let begun = Acts::of(settings)?.begin("export", Some(&pool.policy().name), None).await?;
     let mut export = Export::new(pool);
     let name = file.as_ref().map_or_else(|| "standard output".to_owned(), |file| file.display().to_string());
     let failed = |error: io::Error| Failure::Failed(format!("{name}: {error}"));
@@ -50,11 +52,14 @@ pub(super) async fn run(settings: &Settings, arguments: ExportArguments) -> Resu
         // A file that is there is not written over: it can be the only copy.
         Some(file) => Box::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?),
     };
-    output::tell_admin(pool, None, "the keys are exported");
+    let mut begun = Some(begun);
     while let Some(part) = export.next().await? {
         to.write_all(&lines(&pool.policy().name, &part)).map_err(failed)?;
         if let Part::End(ending) = part {
             to.flush().map_err(failed)?;
+            if let Some(begun) = begun.take() {
+                begun.done(None, "the keys were exported");
+            }
             output::complain(&format!("{} exported, {} invalid left out", ending.exported, ending.invalid));
             if ending.invalid > 0 {
                 return Err(Failure::NotAll);

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{PoolArguments, shown};
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::{KeyRef, Secret};
@@ -43,6 +44,10 @@ struct FoundKey<'a> {
 pub(super) async fn run(settings: &Settings, arguments: FindArguments) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
+    let begun = match arguments.peek && !arguments.reveal {
+        true => None,
+        false => Some(Acts::of(settings)?.begin("find_usable_key", Some(&pool.policy().name), None).await?),
+    };
     let found = if arguments.peek {
         pool.peek_usable_key(arguments.max_uses).await?
     } else {
@@ -57,6 +62,9 @@ pub(super) async fn run(settings: &Settings, arguments: FindArguments) -> Result
         return Err(Failure::NotAll);
     };
     let key = &found.value;
+    if let Some(begun) = begun {
+        begun.done(Some(key.id), "a key was found");
+    }
     let revealed = key.secret.as_ref().filter(|_| arguments.reveal).map(Secret::expose);
     match (arguments.pool.json, revealed) {
         (true, _) => output::print_json(&FoundKey {

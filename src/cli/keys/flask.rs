@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::NewKey;
@@ -25,12 +26,14 @@ const MOST: u64 = 100;
 
 pub(super) async fn run(settings: &Settings, folder: &Path) -> Result<(), Failure> {
     let pools = store::prepared(settings).await?;
+    let acts = Acts::of(settings)?;
     // By name, however JSON objects are kept.
     let (mut files, mut state) = (Vec::new(), BTreeMap::new());
     for (pool, name) in FILES {
         let pool = pools.get(pool)?;
+        let begun = acts.begin("export", Some(&pool.policy().name), None).await?;
         let (keys, left_out) = lendable(pool).await?;
-        output::tell_admin(pool, None, "the keys are exported");
+        begun.done(None, "the keys are exported");
         output::complain(&format!("{name}: {} keys; {left_out} spent, disabled or invalid left out", keys.len()));
         let used = keys.iter().skip(1).filter(|key| key.usage_count > 0).count();
         if used > 0 {

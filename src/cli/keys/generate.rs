@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::act::{Acts, BY};
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::pool::Generated;
@@ -13,9 +14,6 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 It runs the pool's command, [pools.NAME.generate] in keylend.toml; where there is none, a person is asked for a key:
 keylend keys requests. It makes no accounts, reads no disposable mail and evades no limits.";
-
-/// Who asks.
-const BY: &str = "the command line";
 
 #[derive(Args)]
 pub(in crate::cli) struct GenerateArguments {
@@ -31,9 +29,10 @@ pub(super) async fn run(settings: &Settings, arguments: GenerateArguments) -> Re
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool)?;
     let name = &pool.policy().name;
+    let begun = Acts::of(settings)?.begin("generate", Some(name), None).await?;
     match pool.generate(BY).await? {
         Generated::Added(added) => {
-            output::tell_admin(pool, Some(added.key.value.key.id), "a key was generated");
+            begun.done(Some(added.key.value.key.id), "a key was generated");
             let reply = VerificationReply::new(pool.policy(), &added);
             if arguments.json {
                 output::print_json(&GeneratedReply::new(pool.policy(), &added))?;
@@ -46,7 +45,7 @@ pub(super) async fn run(settings: &Settings, arguments: GenerateArguments) -> Re
             if added.key.value.key.is_active { Ok(()) } else { Err(Failure::NotAll) }
         }
         Generated::Asked { id, open } => {
-            output::tell_admin(pool, None, "a key was asked for");
+            begun.done(None, "a key was asked for");
             if arguments.json {
                 return output::print_json(&AskedReply::new(pool.policy(), &id, open));
             }

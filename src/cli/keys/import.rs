@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::PoolArguments;
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::pool::import::{Format, Import, LISTED, SECRETS, Summary};
@@ -49,6 +50,10 @@ pub(super) async fn run(settings: &Settings, arguments: ImportArguments) -> Resu
     if arguments.verify {
         import = import.verifying()?;
     }
+    let begun = match arguments.dry_run {
+        true => None,
+        false => Some(Acts::of(settings)?.begin("add", Some(&pool.policy().name), None).await?),
+    };
     let bar = progress(length, arguments.pool.json);
     let read = read_into(&mut import, from, &|bytes| bar.inc(bytes as u64)).await;
     let summary = match read {
@@ -56,7 +61,11 @@ pub(super) async fn run(settings: &Settings, arguments: ImportArguments) -> Resu
         Err(error) => Err(error),
     };
     bar.finish_and_clear();
-    tell(summary?, arguments.dry_run, arguments.pool.json)
+    let summary = summary?;
+    if let Some(begun) = begun {
+        begun.done(None, "keys were added");
+    }
+    tell(summary, arguments.dry_run, arguments.pool.json)
 }
 
 /// The file or standard input, and its length where it is known.

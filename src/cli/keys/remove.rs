@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::named::{NamedKeys, Selection};
+use crate::cli::act::Acts;
 use crate::cli::{Failure, confirm, output};
 use crate::config::Settings;
 
@@ -31,12 +32,14 @@ pub(super) async fn run(settings: &Settings, arguments: RemoveArguments) -> Resu
     let question = format!("Take these keys out of pool {} for good?", arguments.keys.pool.pool);
     confirm::confirm(&question, arguments.yes)?;
     let selection = Selection::of(settings, &arguments.keys).await?;
+    let acts = Acts::of(settings)?;
     let mut removed = 0;
     let each = selection
         .each(async |pool, id| {
+            let begun = acts.begin("remove", Some(&pool.policy().name), Some(id)).await?;
             pool.remove(id).await?;
             removed += 1;
-            output::tell_admin(pool, Some(id), "a key was removed");
+            begun.done(None, "a key was removed");
             Ok(())
         })
         .await;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::{Fault, Settings};
 use crate::domain::RequestId;
@@ -36,8 +37,9 @@ pub(super) async fn run(settings: &Settings, arguments: RequestsArguments) -> Re
     let pools = store::prepared(settings).await?;
     let asked = arguments.pool.as_deref().map(|pool| pools.get(pool)).transpose()?;
     if let Some(pool) = asked.filter(|_| !ids.is_empty()) {
+        let begun = Acts::of(settings)?.begin("close requests", Some(&pool.policy().name), None).await?;
         let closed = pool.close_key_requests(&ids).await?;
-        output::tell_admin(pool, None, "requests for keys were closed");
+        begun.done(None, "requests for keys were closed");
         output::print(&format!("{closed} closed"))?;
         return if closed == ids.len() as u64 { Ok(()) } else { Err(Failure::NotAll) };
     }

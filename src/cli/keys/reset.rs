@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::named::{NamedKeys, Selection};
+use crate::cli::act::Acts;
 use crate::cli::{Failure, confirm, output, store};
 use crate::config::{Fault, Settings};
 
@@ -39,21 +40,24 @@ pub(super) async fn run(settings: &Settings, arguments: ResetArguments) -> Resul
         confirm::confirm(&format!("Set the counts of all keys of pool {pool} to 0?"), arguments.yes)?;
         let pools = store::prepared(settings).await?;
         let pool = pools.get(&pool)?;
+        let begun = Acts::of(settings)?.begin("reset all", Some(&pool.policy().name), None).await?;
         let reset = pool.reset_all().await?;
-        output::tell_admin(pool, None, "all keys were reset");
+        begun.done(None, "all keys were reset");
         tell(reset, json)?;
         return if reset > 0 { Ok(()) } else { Err(Failure::NotAll) };
     }
     confirm::confirm(&format!("Set the counts of these keys of pool {pool} to 0?"), arguments.yes)?;
     let selection = Selection::of(settings, &arguments.keys).await?;
+    let acts = Acts::of(settings)?;
     let mut reset = 0;
     let each = selection
         .each(async |pool, id| {
+            let begun = acts.begin("reset", Some(&pool.policy().name), Some(id)).await?;
             if pool.reset(&[id]).await?.is_empty() {
                 return Err(Failure::NoSuchKey);
             }
             reset += 1;
-            output::tell_admin(pool, Some(id), "a key was reset");
+            begun.done(None, "a key was reset");
             Ok(())
         })
         .await;

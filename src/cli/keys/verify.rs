@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::named::{NamedKeys, Selection};
+use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::KeyId;
@@ -30,7 +31,8 @@ pub(in crate::cli) struct VerifyArguments {
 }
 
 pub(super) async fn run(settings: &Settings, arguments: VerifyArguments) -> Result<(), Failure> {
-    let mut told = Told { json: arguments.keys.pool.json, rows: Vec::new(), unknown: false };
+    let acts = Acts::of(settings)?;
+    let mut told = Told { acts, json: arguments.keys.pool.json, rows: Vec::new(), unknown: false };
     let verified = if arguments.all {
         let pools = store::prepared(settings).await?;
         all(pools.get(&arguments.keys.pool.pool)?, &mut told).await
@@ -49,6 +51,7 @@ pub(super) async fn run(settings: &Settings, arguments: VerifyArguments) -> Resu
 
 /// What was said of the keys so far.
 struct Told {
+    acts: Acts,
     json: bool,
     rows: Vec<Vec<String>>,
     /// Of one at least nothing is known.
@@ -57,8 +60,9 @@ struct Told {
 
 impl Told {
     async fn verify(&mut self, pool: &Pool, id: KeyId) -> Result<(), Failure> {
+        let begun = self.acts.begin("verify", Some(&pool.policy().name), Some(id)).await?;
         let verification = pool.verify(id).await?;
-        output::tell_admin(pool, Some(id), "a key was verified");
+        begun.done(None, "a key was verified");
         let reply = VerificationReply::new(pool.policy(), &verification);
         if let Some(reason) = reply.reason() {
             self.unknown = true;

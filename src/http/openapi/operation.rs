@@ -14,7 +14,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 use warp::http::Method;
 
-use crate::domain::{KeyId, LeaseId, PoolName};
+use crate::domain::{KeyId, LeaseId, PoolName, Role};
 use crate::http::problem::{Code, ProblemBody};
 use crate::http::routes::{Access, Route, Takes};
 
@@ -290,6 +290,10 @@ fn of_row(route: &Route, path: &str) -> (String, Vec<Code>) {
             Code::Overloaded,
             Code::Timeout,
         ]);
+    }
+    // What changes something, or gives all secrets away, is written down before.
+    if route.access == Access::Role(Role::Admin) && (route.method != Method::GET || path.ends_with("/export")) {
+        problems.push(Code::AuditUnavailable);
     }
     if matches!(route.takes, Takes::Json | Takes::Keys) {
         problems.extend([Code::InvalidRequest, Code::TooLarge, Code::UnsupportedMediaType]);
