@@ -43,6 +43,9 @@ async fn keys_are_added_imported_listed_and_found(place: Place) {
     let summary: Value = serde_json::from_slice(&piped.stdout).unwrap();
     assert_eq!((&summary["added"], &summary["known"]), (&Value::from(1), &Value::from(1)));
 
+    // Without a key it reads what comes, too.
+    assert_eq!(text(&terminal.run(&["keys", "add"], "sk-second-0123456789\n").stdout), "0 added, 1 known, 0 invalid\n");
+
     let file = terminal.folder.path().join("keys.txt");
     std::fs::write(&file, "sk-third-0123456789\r\nnot a key\n\n").unwrap();
     let imported = terminal.run(&["keys", "import", "keys.txt"], "");

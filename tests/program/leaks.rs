@@ -157,6 +157,7 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (&["keys", "add", SECRET][..], ""),
         (&["keys", "add", "a b", SECRET], ""),
         (&["keys", "add", "-"], &format!("{SECRET} {SECRET}\n")),
+        (&["keys", "add"], &format!("{SECRET}-2\n")),
         (&["keys", "list"], ""),
         (&["keys", "list", "--json"], ""),
         (&["keys", "find"], ""),

@@ -22,7 +22,7 @@ use crate::config::Settings;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
-    /// Add keys: given here, or one per line on standard input
+    /// Add keys: typed when asked for, or one per line on standard input
     #[command(after_help = add::EXAMPLES)]
     Add(add::AddArguments),
     /// Add the keys of a file, one per line, or as they were exported
