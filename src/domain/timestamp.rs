@@ -56,7 +56,8 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         let millis = instant.unix_timestamp_nanos().div_euclid(1_000_000);
-        i64::try_from(millis).map(Self).map_err(|_| InvalidTimestamp)
+        // By its offset it can lie in a year of UTC that nobody could write again.
+        i64::try_from(millis).ok().filter(|millis| SHOWN.contains(millis)).map(Self).ok_or(InvalidTimestamp)
     }
 }
 
@@ -101,10 +102,20 @@ mod tests {
             ("2026-01-02T03:04:05.678Z", 1_767_323_045_678),
             ("2026-01-02T04:04:05.678999+01:00", 1_767_323_045_678),
             ("1969-12-31T23:59:59.9999Z", -1),
+            ("9999-12-31T23:59:59.9999+00:01", 253_402_300_739_999),
         ] {
             assert_eq!(text.parse(), Ok(Timestamp::from_millis(millis)), "{text}");
         }
-        for bad in ["", "0", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "now"] {
+        for bad in [
+            "",
+            "0",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-13-02T03:04:05Z",
+            "now",
+            "9999-12-31T23:59:59-00:01",
+            "0000-01-01T00:00:00+00:01",
+        ] {
             assert_eq!(bad.parse::<Timestamp>(), Err(InvalidTimestamp), "{bad}");
         }
     }

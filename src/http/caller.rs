@@ -151,7 +151,7 @@ fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The token that was sent; None where there is none, more than one, or something else.
-fn bearer(headers: &HeaderMap) -> Option<TokenSecret> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<TokenSecret> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -31,14 +31,20 @@ pub(super) fn route() -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-async fn find_usable_key(pool: String, caller: Caller, query: String) -> Answer {
-    let pool = caller.pool(&pool)?;
+/// The `max_uses` of a query; None where it has none.
+pub(super) fn max_uses(query: &str) -> Result<Option<u32>, Problem> {
     let expected = format!("max_uses is a whole number from 0 to {MAX_USES}");
-    let query: FindQuery = query::parse(&query, &expected)?;
+    let query: FindQuery = query::parse(query, &expected)?;
     if query.max_uses.is_some_and(|max_uses| max_uses > MAX_USES) {
         return Err(Problem::invalid(expected));
     }
-    let found = pool.find_usable_key(query.max_uses).await?;
+    Ok(query.max_uses)
+}
+
+async fn find_usable_key(pool: String, caller: Caller, query: String) -> Answer {
+    let pool = caller.pool(&pool)?;
+    let max_uses = max_uses(&query)?;
+    let found = pool.find_usable_key(max_uses).await?;
     caller.did(&Deed::to_key("find_usable_key", pool, found.id));
     Ok(reply::ok(&FoundKeyReply::new(pool.policy(), &found)))
 }

@@ -78,10 +78,15 @@ impl ListQuery {
     }
 }
 
+/// The part of the list that a query asks for.
+pub(super) fn page(query: &str) -> Result<Page, Problem> {
+    let query: ListQuery = query::parse(query, ListQuery::EXPECTED)?;
+    query.page().ok_or_else(|| Problem::invalid(ListQuery::EXPECTED))
+}
+
 async fn list_keys(pool: String, caller: Caller, query: String) -> Answer {
     let pool = caller.pool(&pool)?;
-    let query: ListQuery = query::parse(&query, ListQuery::EXPECTED)?;
-    let page = query.page().ok_or_else(|| Problem::invalid(ListQuery::EXPECTED))?;
+    let page = page(&query)?;
     let part = pool.list(page).await?;
     Ok(reply::ok(&KeysReply::new(pool.policy(), &part, page.limit)))
 }

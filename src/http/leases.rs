@@ -54,14 +54,19 @@ async fn make_lease(pool: String, caller: Caller, headers: HeaderMap, body: Byte
     Ok(response)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The Idempotency-Key of a request; None where it has none.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     match value.to_str() {
         _ if values.next().is_some() => Err(Problem::invalid("send one Idempotency-Key, not more")),
-        Ok(key) if (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        Ok(key) if is_idempotency_key(key) => Ok(Some(key.to_owned())),
         _ => Err(Problem::invalid(format!("Idempotency-Key is 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"))),
     }
+}
+
+fn is_idempotency_key(key: &str) -> bool {
+    (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 async fn report_lease(lease: String, caller: Caller, body: Bytes) -> Answer {

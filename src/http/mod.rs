@@ -24,6 +24,8 @@ mod look_up;
 mod metrics;
 mod openapi;
 mod page;
+#[doc(hidden)]
+pub mod parsers;
 mod prefer;
 mod problem;
 mod query;

@@ -7,15 +7,13 @@ use std::path::Path;
 
 use crate::domain::Secret;
 use crate::domain::secret::{InvalidSecret, MAX_LEN};
+use crate::pool::import::{MARK, grow};
 
 /// The largest file that is followed: room for a million keys of the usual length.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How many lines are told of that are no keys.
 const TOLD: usize = 20;
-
-/// The byte order mark that some editors put before a text.
-const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line without its secret, by which lines are compared; what [`Secret::fingerprint`] gives.
 pub type Fingerprint = [u8; 16];
@@ -86,7 +84,12 @@ pub fn read(path: &Path) -> Result<KeyFile, Unreadable> {
     parse(BufReader::new(file.take(MAX_BYTES))).map_err(Unreadable::from)
 }
 
-fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
+/// What the text of a key file says.
+///
+/// # Errors
+/// Where it cannot be read.
+#[doc(hidden)]
+pub fn parse(mut text: impl BufRead) -> io::Result<KeyFile> {
     let mut file = KeyFile::default();
     let mut seen = HashSet::new();
     let mut line = Vec::new();
@@ -136,11 +139,8 @@ fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<b
         some = true;
         let end = piece.iter().position(|byte| *byte == b'\n');
         let content = &piece[..end.unwrap_or(piece.len())];
-        // Spaces before a key take no room.
-        let content = if line.is_empty() { content.trim_ascii_start() } else { content };
-        let room = (MARK.len() + MAX_LEN + 1).saturating_sub(line.len());
-        let (fits, rest) = content.split_at(content.len().min(room));
-        line.extend_from_slice(fits);
+        // Room for a byte order mark, and for one byte more than the longest key has.
+        let rest = grow(line, content, MARK.len() + MAX_LEN + 1);
         if !rest.trim_ascii().is_empty() && line.last().is_some_and(u8::is_ascii_whitespace) {
             // What does not fit is no space, so the spaces before it are inside of the line.
             line.push(b'x');
@@ -170,6 +170,7 @@ mod tests {
         assert_eq!(parsed("a-1\nb-2\n"), keys(&["a-1", "b-2"]));
         assert_eq!(parsed("a-1\r\nb-2"), keys(&["a-1", "b-2"]));
         assert_eq!(parsed("\u{feff}a-1\n\n  \n\t b-2 \t\n\n"), keys(&["a-1", "b-2"]));
+        assert_eq!(parsed(format!("\u{feff}{}a-1\n", " ".repeat(9_000))), keys(&["a-1"]));
         assert_eq!(parsed(""), keys(&[]));
         assert_eq!(parsed("\n\n"), keys(&[]));
         assert_eq!(parsed("a\nb\na\n a \n").2, 2);

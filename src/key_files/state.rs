@@ -52,7 +52,16 @@ impl ApiState {
     pub fn read(path: &Path) -> Result<Self, InvalidState> {
         let mut text = Vec::new();
         open(path, MAX_BYTES)?.take(MAX_BYTES).read_to_end(&mut text).map_err(Unreadable::from)?;
-        match serde_json::from_slice(&text) {
+        Self::parse(&text)
+    }
+
+    /// What the text of a state file says.
+    ///
+    /// # Errors
+    /// Where it is none.
+    #[doc(hidden)]
+    pub fn parse(text: &[u8]) -> Result<Self, InvalidState> {
+        match serde_json::from_slice(text) {
             Ok(Value::Object(counters)) => Ok(Self(counters)),
             Ok(_) => Err(InvalidState::NoObject),
             Err(error) => Err(InvalidState::Broken { line: error.line() }),

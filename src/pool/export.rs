@@ -8,7 +8,7 @@ use crate::store::{InvalidKey, Page};
 const PART: u32 = 1000;
 
 /// How many invalid documents the end names.
-const LISTED: u32 = 1000;
+pub const LISTED: u32 = 1000;
 
 /// One part of an export.
 pub enum Part {

@@ -153,21 +153,22 @@ async fn read(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: us
 }
 
 /// The one key in what was printed: a line of its own, or a JSON object that names it.
-fn understand(printed: &[u8]) -> Result<Made, GenerateError> {
+pub fn understand(printed: &[u8]) -> Result<Made, GenerateError> {
     #[derive(Deserialize)]
     struct Named {
         api_key: String,
         note: Option<String>,
     }
     let text = std::str::from_utf8(printed).map_err(|_| GenerateError::NoKey)?.trim();
-    let named = if text.starts_with('{') || text.starts_with('[') {
+    let named = if text.starts_with('[') {
+        // Read as a shape with names, a list would be taken by the order of its values.
+        let several = serde_json::from_str::<Vec<Named>>(text).is_ok_and(|several| several.len() > 1);
+        return Err(if several { GenerateError::Several } else { GenerateError::NoKey });
+    } else if text.starts_with('{') {
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<Named>();
         match (values.next(), values.next()) {
             (Some(Ok(named)), None) => named,
             (Some(Ok(_)), Some(Ok(_))) => return Err(GenerateError::Several),
-            _ if serde_json::from_str::<Vec<Named>>(text).is_ok_and(|several| several.len() > 1) => {
-                return Err(GenerateError::Several);
-            }
             _ => return Err(GenerateError::NoKey),
         }
     } else {
@@ -217,9 +218,17 @@ mod tests {
         {
             assert!(matches!(key(several), Err(GenerateError::Several)), "{several:?}");
         }
-        for none in
-            ["a b", "<html></html> x", "{}", r#"{"api_key": 3}"#, r#"{"api_key": "a b"}"#, "[]", "{\"api_key\":", "ä"]
-        {
+        for none in [
+            "a b",
+            "<html></html> x",
+            "{}",
+            r#"{"api_key": 3}"#,
+            r#"{"api_key": "a b"}"#,
+            "[]",
+            r#"["sk-1", "a note"]"#,
+            "{\"api_key\":",
+            "ä",
+        ] {
             assert!(matches!(key(none), Err(GenerateError::NoKey)), "{none:?}");
         }
         assert!(matches!(understand(&[0xff, 0xfe]), Err(GenerateError::NoKey)));

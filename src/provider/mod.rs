@@ -4,5 +4,9 @@
 mod generate;
 mod verify;
 
+#[doc(hidden)]
+pub use generate::understand;
 pub use generate::{GenerateError, Made, make};
+#[doc(hidden)]
+pub use verify::credits;
 pub use verify::{Unsaid, ask};

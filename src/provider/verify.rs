@@ -107,7 +107,7 @@ async fn read(mut answer: Response) -> Result<Vec<u8>, Unsaid> {
 }
 
 /// The credits that a JSON answer names; None where it names none.
-fn credits(body: &[u8], member: &str) -> Result<Option<f64>, Unsaid> {
+pub fn credits(body: &[u8], member: &str) -> Result<Option<f64>, Unsaid> {
     let answer: Value = serde_json::from_slice(body).map_err(|_| Unsaid::NoJson)?;
     Ok(answer.get(member).and_then(Value::as_f64).filter(|credits| credits.is_finite()))
 }

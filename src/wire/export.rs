@@ -4,19 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{DisabledReason, NewKey, PoolName, Secret, Timestamp};
-use crate::pool::export::{Ending, Part};
+use crate::pool::export::{Ending, LISTED, Part};
 use crate::pool::import::{Format, InvalidLine, Line};
 use crate::store::InvalidKey;
 
 /// The longest note, in bytes. Longer ones, which other programs can write, are cut when they are exported.
 pub const MAX_NOTE: usize = 4096;
 
-/// One exported key a line. The longest: a secret and a note, each character of them escaped, and the names beside.
-pub const EXPORTED: Format = Format {
-    read: read_line,
-    longest: 6 * (crate::domain::secret::MAX_LEN + MAX_NOTE) + 1024,
-    too_long: InvalidLine::TooLong,
-};
+/// The most that the last line says of one invalid key, in bytes: what names it, and what is wrong with each field.
+const OF_INVALID: usize = 512;
+
+/// One exported key a line. The longest is the last one, which names invalid keys; a key has a secret and a note, each
+/// character of them escaped, and the names beside.
+pub const EXPORTED: Format =
+    Format { read: read_line, longest: LISTED as usize * OF_INVALID, too_long: InvalidLine::TooLong };
+
+const _: () = assert!(EXPORTED.longest > 6 * (crate::domain::secret::MAX_LEN + MAX_NOTE) + 1024);
 
 #[derive(Serialize)]
 struct KeyLine<'a> {
@@ -126,8 +129,12 @@ fn read_line(line: &[u8], pool: &PoolName) -> Line {
 
 fn key(line: &[u8], pool: &PoolName) -> Result<Line, InvalidLine> {
     let wrong = InvalidLine::NotExported;
-    let line: ReadLine = serde_json::from_slice(line)
-        .map_err(|_| wrong(r#"is no exported key: {"pool": "..", "api_key": "..", "usage_count": 0, ..}"#))?;
+    let no_key = wrong(r#"is no exported key: {"pool": "..", "api_key": "..", "usage_count": 0, ..}"#);
+    // Read as a shape with names, a list would be taken by the order of its values.
+    if line.first() != Some(&b'{') {
+        return Err(no_key);
+    }
+    let line: ReadLine = serde_json::from_slice(line).map_err(|_| no_key)?;
     if line.pool != pool.as_str() {
         return Err(InvalidLine::OtherPool);
     }
@@ -222,10 +229,29 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_is_never_too_long_for_an_import() {
+        // The longest words that the stores have for what is wrong.
+        let reasons = [
+            "_id is of a type that keylend does not know",
+            "api_key has a character that is not visible ASCII",
+            "usage_count is of a type that keylend does not know",
+            "leases has an entry that is not keylend's",
+        ];
+        let invalid_key = InvalidKey {
+            id: "an _id that is of a type that keylend does not know".to_owned(),
+            reasons: reasons.map(str::to_owned).to_vec(),
+        };
+        let invalid_keys = vec![invalid_key; LISTED as usize];
+        let text = lines(&pool(), &Part::End(Ending { exported: u64::MAX, invalid: u64::MAX, invalid_keys }));
+        assert!(text.len() <= EXPORTED.longest, "{}", text.len());
+    }
+
+    #[test]
     fn a_line_of_another_shape_is_told_without_its_content() {
         for (line, told) in [
             ("sk-hush", "is no exported key"),
             ("[]", "is no exported key"),
+            (r#"["stability",null,"hush",0,null,true,null,null,null,null,null,null,null]"#, "is no exported key"),
             (r#"{"pool":"stability","api_key":"hush","more":1}"#, "is no exported key"),
             (r#"{"pool":"stability","api_key":"hush","usage_count":-1}"#, "is no exported key"),
             (r#"{"pool":"stability","api_key":"hush","last_used":"hush"}"#, "is no exported key"),

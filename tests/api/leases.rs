@@ -136,6 +136,7 @@ async fn the_same_idempotency_key_gets_the_same_lease(place: Place) {
     assert_eq!(new.status, 201);
     assert_ne!(new.text("lease_id"), first.text("lease_id"));
     ask("", "").await.is_problem(400, "invalid_request");
+    ask("order 1", "").await.is_problem(400, "invalid_request");
     ask(&"x".repeat(256), "").await.is_problem(400, "invalid_request");
 }
 

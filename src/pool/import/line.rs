@@ -5,6 +5,28 @@ use std::fmt;
 use crate::domain::secret::{InvalidSecret, MAX_LEN};
 use crate::domain::{NewKey, PoolName, Secret};
 
+/// The byte order mark that some editors put before a text.
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Adds a piece to a line of which no more than `most` bytes are kept, and answers what does not fit. Spaces before a key
+/// take no room, nor do those between a byte order mark and a key.
+pub(crate) fn grow<'a>(line: &mut Vec<u8>, piece: &'a [u8], most: usize) -> &'a [u8] {
+    let mut rest = piece;
+    loop {
+        if line.is_empty() || line == MARK {
+            rest = rest.trim_ascii_start();
+        }
+        // A mark comes alone first, as long as this may be one.
+        let room = if line.len() < MARK.len() { MARK.len() } else { most }.saturating_sub(line.len());
+        let (fits, more) = rest.split_at(rest.len().min(room));
+        if fits.is_empty() {
+            return rest;
+        }
+        line.extend_from_slice(fits);
+        rest = more;
+    }
+}
+
 /// What a line of an import says.
 pub enum Line {
     /// A key to add.

@@ -10,9 +10,10 @@ use futures_util::stream::FuturesOrdered;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use line::{Format, InvalidLine, Line, NotAdded, SECRETS};
+pub(crate) use line::{MARK, grow};
 
 use super::{Pool, PoolError};
-use crate::domain::{NewKey, Picks, Verify};
+use crate::domain::{KeyId, NewKey, Picks, Verify};
 use crate::provider::Unsaid;
 use crate::store::{Added, AddedKeys, StoreError};
 
@@ -24,9 +25,6 @@ const BATCH: usize = 1000;
 
 /// How many steps are under way at once, where their order does not matter.
 const AT_ONCE: usize = 4;
-
-/// The byte order mark that some editors put before a text.
-const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What became of the lines so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +66,31 @@ pub struct Import<'a> {
     /// Lines whose key the pool had, in their order; the first [`LISTED`].
     known: Vec<u64>,
     /// What was seen so far, where nothing is added; None where it is.
-    seen: Option<HashSet<[u8; 16]>>,
+    seen: Option<SeenKeys>,
     /// How the provider is asked about each key first; None = it is not.
     verify: Option<&'a Verify>,
     /// The log knows how it ended.
     told: bool,
+}
+
+/// The keys that an import would have added.
+#[derive(Default)]
+struct SeenKeys {
+    secrets: HashSet<[u8; 16]>,
+    ids: HashSet<KeyId>,
+}
+
+impl SeenKeys {
+    /// Takes one more; False = an earlier one has its secret or its id.
+    fn take(&mut self, key: &NewKey) -> bool {
+        let secret = key.secret.fingerprint();
+        let is_new = !self.secrets.contains(&secret) && key.id.is_none_or(|id| !self.ids.contains(&id));
+        if is_new {
+            self.secrets.insert(secret);
+            self.ids.extend(key.id);
+        }
+        is_new
+    }
 }
 
 impl Drop for Import<'_> {
@@ -119,7 +137,7 @@ impl<'a> Import<'a> {
     /// The same, but nothing is added: the summary says what would be.
     pub fn dry_run(self) -> Self {
         let mut dry = self;
-        (dry.seen, dry.told) = (Some(HashSet::new()), true);
+        (dry.seen, dry.told) = (Some(SeenKeys::default()), true);
         dry
     }
 
@@ -191,11 +209,8 @@ impl<'a> Import<'a> {
     }
 
     fn grow(&mut self, piece: &[u8]) {
-        let piece = if self.line.is_empty() { piece.trim_ascii_start() } else { piece };
         // Room for a byte order mark, and for one byte more than the longest line has.
-        let room = (self.format.longest + MARK.len() + 1).saturating_sub(self.line.len());
-        let (fits, rest) = piece.split_at(piece.len().min(room));
-        self.line.extend_from_slice(fits);
+        let rest = grow(&mut self.line, piece, self.format.longest + MARK.len() + 1);
         self.overflow |= !rest.trim_ascii().is_empty();
     }
 
@@ -242,9 +257,9 @@ impl<'a> Import<'a> {
         }
         if let Some(seen) = &mut self.seen {
             let known = self.pool.known(&keys).await?;
-            let again: Vec<bool> = keys.iter().map(|key| !seen.insert(key.secret.fingerprint())).collect();
-            for ((number, known), again) in numbers.into_iter().zip(known).zip(again) {
-                self.judged(number, known || again);
+            let known: Vec<bool> = keys.iter().zip(known).map(|(key, known)| known || !seen.take(key)).collect();
+            for (number, known) in numbers.into_iter().zip(known) {
+                self.judged(number, known);
             }
             return Ok(());
         }

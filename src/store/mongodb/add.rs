@@ -58,7 +58,7 @@ pub(super) async fn add_new(store: &MongoStore, pool: &Policy, keys: &[NewKey]) 
 }
 
 /// The document of a new key. Fields without a value are left out, but for those that the older programs write.
-fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) -> Document {
+pub fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) -> Document {
     let mut document = doc! {
         "_id": id,
         "api_key": key.secret.expose(),

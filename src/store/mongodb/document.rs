@@ -72,7 +72,8 @@ fn fields(of_lease: Document) -> Document {
 }
 
 /// The key in a document; None where its id is no ObjectId, by which nobody could name it.
-pub(super) fn key(document: &Document) -> Option<Key> {
+#[doc(hidden)]
+pub fn key(document: &Document) -> Option<Key> {
     let id = id(document)?;
     let leases = match document.get("leases") {
         None | Some(Bson::Null) => Some(&[][..]),
@@ -96,7 +97,8 @@ pub(super) fn key(document: &Document) -> Option<Key> {
 }
 
 /// The key in a document with all that is stored of it; None as for [`key`].
-pub(super) fn record(document: &Document) -> Option<KeyRecord> {
+#[doc(hidden)]
+pub fn record(document: &Document) -> Option<KeyRecord> {
     let leases = document.get_array("leases").map(Vec::as_slice).unwrap_or_default();
     Some(KeyRecord {
         key: key(document)?,

@@ -62,6 +62,8 @@ use crate::domain::{
 
 use self::connect::Connected;
 
+#[doc(hidden)]
+pub use add::stored;
 pub use connect::MongoUri;
 
 /// The collection of what is not about one key: counters and the like.

@@ -38,11 +38,11 @@ pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite:
         key: key(row)?,
         order: row.get(8)?,
         leases: Vec::new(),
-        disabled_reason: row.get_ref(9)?.as_str_or_null()?.and_then(DisabledReason::of_word),
-        note: row.get(10)?,
+        disabled_reason: text(row, 9)?.as_deref().and_then(DisabledReason::of_word),
+        note: text(row, 10)?,
         added_at: instant(row, 11)?,
         from_file: row.get(12)?,
-        verified: Verified::of(instant(row, 13)?, row.get_ref(14)?.as_str_or_null()?, row.get(15)?),
+        verified: Verified::of(instant(row, 13)?, text(row, 14)?.as_deref(), row.get(15)?),
     };
     if record.key.open_leases.is_some_and(|open| open > 0) {
         let mut leases = step.tx.prepare_cached(
@@ -56,7 +56,14 @@ pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite:
 
 /// Reads `by` and `expires_at` of a lease.
 pub(super) fn open_lease(row: &Row<'_>) -> rusqlite::Result<OpenLease> {
-    Ok(OpenLease { by: row.get(0)?, expires_at: instant(row, 1)? })
+    Ok(OpenLease { by: text(row, 0)?, expires_at: instant(row, 1)? })
+}
+
+/// A text that somebody else may have written: one that is no UTF-8 is read with replacement characters, for it must not
+/// make the whole pool unreadable.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    let bytes = row.get_ref(column)?.as_bytes_or_null()?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }
 
 /// Reads [`key_columns`].

@@ -53,8 +53,11 @@ const SHARED_TABLES: &str = "
 /// The columns that tables of the same version may lack: programs that do not know them pass them over.
 const LATER_COLUMNS: [(&str, &str); 3] = [("verified_at", "INTEGER"), ("verdict", "TEXT"), ("credits", "REAL")];
 
-/// What `api_key` and `usage_count` must be; the rules of `domain::secret` and `domain::key`.
-pub(super) const IS_SECRET: &str = "length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*'";
+/// What `id`, `api_key` and `usage_count` must be; the rules of `domain::secret` and `domain::key`. For the functions of
+/// SQLite a text ends with the first NUL in it.
+const IS_ID: &str = "length(id) = 24 AND id NOT GLOB '*[^0-9a-f]*' AND instr(id, char(0)) = 0";
+pub(super) const IS_SECRET: &str =
+    "length(api_key) BETWEEN 1 AND 4096 AND api_key NOT GLOB '*[^!-~]*' AND instr(api_key, char(0)) = 0";
 pub(super) const IS_COUNT: &str = "usage_count BETWEEN 0 AND 9007199254740992";
 
 /// Opens the file and makes it keylend's where it is new.
@@ -177,7 +180,7 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
     step.tx.execute_batch(&format!(
         r#"
         CREATE TABLE IF NOT EXISTS "{table}" (
-            id TEXT NOT NULL PRIMARY KEY,
+            id TEXT NOT NULL PRIMARY KEY CHECK ({IS_ID}),
             api_key TEXT NOT NULL UNIQUE CHECK ({IS_SECRET}),
             usage_count INTEGER NOT NULL DEFAULT 0 CHECK ({IS_COUNT}),
             last_used INTEGER,
