@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::doc;
+use bson::{Document, doc};
 
 use super::{MongoStore, error, expression};
 use crate::store::StoreError;
@@ -13,10 +13,17 @@ pub(super) async fn lock(store: &MongoStore, name: &str, owner: &str, lasts: Dur
     let now = store.now().await?;
     let has_ended = doc! {"ends_at": {"$not": {"$gt": expression::date(now)}}};
     let free = doc! {"_id": record(name), "$or": [{"owner": owner}, has_ended]};
-    let set = doc! {"$set": {"owner": owner, "ends_at": expression::date(now.plus(lasts))}};
-    let taken =
-        error::again_after_conflicts(|| async { meta.update_one(free.clone(), set.clone()).upsert(true).await });
-    match taken.await {
+    let own = doc! {"owner": owner, "ends_at": expression::date(now.plus(lasts))};
+    let set = doc! {"$set": own.clone()};
+    let taken = error::again_after_conflicts(|| async { meta.update_one(free.clone(), set.clone()).await });
+    if taken.await.map_err(error::of_write)?.matched_count > 0 {
+        return Ok(true);
+    }
+    // Made by an insert of its own: of two upserts at the same moment, the compatible server lets one overwrite the other.
+    let mut first = doc! {"_id": record(name)};
+    first.extend(own);
+    let meta = meta.clone_with_type::<Document>();
+    match error::again_after_conflicts(|| async { meta.insert_one(&first).await }).await {
         Ok(_) => Ok(true),
         // It is there and not free.
         Err(error) if error::is_duplicate(&error) => Ok(false),
