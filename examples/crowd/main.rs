@@ -153,9 +153,11 @@ async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     let limit = settings.store_timeout;
     Ok(match &settings.store {
         StoreSettings::MongoDb { uri, database } => {
-            Arc::new(MongoStore::connect(uri, database.as_deref(), limit).await?)
+            Arc::new(MongoStore::connect(uri, database.as_deref(), limit, settings.vault.clone()).await?)
         }
-        StoreSettings::Sqlite { path } => Arc::new(SqliteStore::open(path, limit.mul_f64(0.9)).await?),
+        StoreSettings::Sqlite { path } => {
+            Arc::new(SqliteStore::open(path, limit.mul_f64(0.9), settings.vault.clone()).await?)
+        }
     })
 }
 

@@ -10,8 +10,8 @@ use keylend::domain::{
     RequestId, Secret, Timestamp, Verdict,
 };
 use keylend::store::{
-    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
-    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, Keeping, KeptAnew, LeaseAnswer,
+    LeaseRequest, LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use serde_json::json;
 
@@ -185,6 +185,10 @@ impl Store for Witness {
         verdict: Verdict,
     ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
         self.store.judge(pool, id, secret, verdict).await
+    }
+
+    async fn keep_anew(&self, pool: &Policy, id: KeyId, keeping: Keeping) -> Result<KeptAnew, StoreError> {
+        self.store.keep_anew(pool, id, keeping).await
     }
 
     async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {

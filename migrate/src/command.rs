@@ -11,6 +11,7 @@ use keylend::config::{Fault, Flags, Purpose, Settings, Source, StoreSettings};
 use keylend::domain::Policy;
 use keylend::store::Store;
 use keylend::store::mongodb::MongoStore;
+use keylend::store::vault::Vault;
 
 use crate::pages::Keys;
 use crate::stop::until_stopped;
@@ -136,7 +137,7 @@ impl Target {
             let advice = "credits are in a MongoDB only: set the connection string of the one that holds them";
             return Err(Failure::Usage(vec![Fault::new("MONGODB_URI", advice)]));
         };
-        let store = MongoStore::connect(uri, database.as_deref(), settings.store_timeout).await?;
+        let store = MongoStore::connect(uri, database.as_deref(), settings.store_timeout, Vault::default()).await?;
         store.ping().await?;
         if let Some(other) = store.elsewhere(&pool).await {
             let text = format!(

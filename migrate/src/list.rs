@@ -39,7 +39,7 @@ impl Listed {
         };
         Self {
             id: shape.told_id(),
-            masked: shape.secret.as_ref().ok().map(Secret::masked),
+            masked: shape.secret.as_ref().ok().and_then(Option::as_ref).map(Secret::masked),
             usage_count,
             last_used: shape.last_used,
             is_active: shape.is_active,

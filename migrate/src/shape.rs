@@ -75,8 +75,8 @@ pub enum State {
 pub struct Shape {
     /// Its id, as it is.
     pub id: Bson,
-    /// Its secret, or what is there in its place.
-    pub secret: Result<Secret, String>,
+    /// Its secret, or what is there in its place; None = it is encrypted.
+    pub secret: Result<Option<Secret>, String>,
     /// Its credits.
     pub credits: Credits,
     /// Its count.
@@ -95,7 +95,7 @@ impl Shape {
     /// The fields that are read.
     pub fn projection() -> Document {
         doc! {
-            "api_key": 1, "credits_left": 1, "usage_count": 1, "last_checked": 1, "last_used": 1, "is_active": 1,
+            "api_key": 1, "sealed": 1, "sealed_by": 1, "unreadable": 1, "credits_left": 1, "usage_count": 1, "last_checked": 1, "last_used": 1, "is_active": 1,
             "legacy.base": 1, "legacy.since": 1, "legacy.formula": 1, "legacy.credits_left": 1,
             "legacy.usage_count": 1, "legacy.last_used": 1, "legacy.last_checked": 1,
         }
@@ -105,7 +105,7 @@ impl Shape {
     pub fn of(document: &Document) -> Self {
         Self {
             id: document.get("_id").cloned().unwrap_or(Bson::Undefined),
-            secret: secret(document.get("api_key")),
+            secret: secret(document),
             credits: Credits::of(document.get("credits_left")),
             count: Count::of(document.get("usage_count")),
             has_last_checked: document.contains_key("last_checked"),
@@ -192,10 +192,11 @@ fn last_used(document: &Document) -> Option<Timestamp> {
     }
 }
 
-fn secret(field: Option<&Bson>) -> Result<Secret, String> {
-    match field {
+fn secret(document: &Document) -> Result<Option<Secret>, String> {
+    match document.get("api_key") {
         None => Err("is missing".to_owned()),
-        Some(Bson::String(text)) => Secret::parse(text).map_err(|why| why.to_string()),
+        Some(Bson::String(text)) if document::is_sealed(document, text) => Ok(None),
+        Some(Bson::String(text)) => Secret::parse(text).map(Some).map_err(|why| why.to_string()),
         Some(other) => Err(format!("is {}", in_words(other))),
     }
 }

@@ -20,10 +20,12 @@ pub async fn pools(settings: &Settings) -> Result<Pools, StoreError> {
     let limit = settings.store_timeout;
     let store: Arc<dyn Store> = match &settings.store {
         StoreSettings::MongoDb { uri, database } => {
-            Arc::new(MongoStore::connect(uri, database.as_deref(), limit).await?)
+            Arc::new(MongoStore::connect(uri, database.as_deref(), limit, settings.vault.clone()).await?)
         }
         // A write waits a little less for other processes than its caller waits for it, to tell the reason.
-        StoreSettings::Sqlite { path } => Arc::new(SqliteStore::open(path, limit.mul_f64(0.9)).await?),
+        StoreSettings::Sqlite { path } => {
+            Arc::new(SqliteStore::open(path, limit.mul_f64(0.9), settings.vault.clone()).await?)
+        }
     };
     let serving = Serving { time_limit: limit, combine: settings.combine };
     Ok(Pools::new(store, settings.pools.clone(), serving))

@@ -158,6 +158,7 @@ pub(super) struct Section {
 enum Value {
     Text(String),
     Whole(u64),
+    Truth(bool),
     Texts(Vec<String>),
     Section(Section),
     Other,
@@ -175,6 +176,7 @@ impl Section {
                     let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
                     texts.collect::<Option<Vec<_>>>().map_or(Value::Other, Value::Texts)
                 }
+                DeValue::Boolean(truth) => Value::Truth(*truth),
                 DeValue::Table(inner) => {
                     let title = format!("{title}.{}", key.get_ref());
                     Value::Section(Self::new(at.clone(), title, inner, place))
@@ -260,6 +262,14 @@ impl Section {
         let expected = format!("a section: [{}.{key}]", self.title);
         self.get(key, &expected, faults, |value| match value {
             Value::Section(section) => Some(section),
+            _ => None,
+        })
+    }
+
+    /// true or false.
+    pub(super) fn truth(&self, key: &str, faults: &mut Vec<Fault>) -> Option<bool> {
+        self.get(key, "true or false", faults, |value| match value {
+            Value::Truth(truth) => Some(*truth),
             _ => None,
         })
     }

@@ -3,6 +3,7 @@
 //! All faults are found before anything is opened or bound, and told together, each with the way out.
 
 mod bot;
+mod encryption;
 mod file;
 mod pools;
 mod provider;
@@ -22,11 +23,12 @@ pub use source::{Flags, Origin, Source};
 
 use crate::domain::{Policy, Tokens};
 use crate::store::mongodb::MongoUri;
+use crate::store::vault::Vault;
 use crate::telemetry::{self, LogFormat};
 
 /// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
 /// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 40] = [
+pub const SETTINGS: [&str; 44] = [
     "MONGODB_URI",
     "MONGODB_URI_FILE",
     "MONGO_URI",
@@ -38,6 +40,10 @@ pub const SETTINGS: [&str; 40] = [
     "FLASK_RUN_PORT",
     "KEYLEND_TOKENS",
     "KEYLEND_TOKENS_FILE",
+    "KEYLEND_ENCRYPTION_KEYS",
+    "KEYLEND_ENCRYPTION_KEYS_FILE",
+    "KEYLEND_DIGEST_KEY",
+    "KEYLEND_DIGEST_KEY_FILE",
     "KEYLEND_OPEN_FLASK",
     "KEYLEND_HOSTS",
     "KEYLEND_TLS_CERT",
@@ -82,6 +88,8 @@ pub struct Settings {
     pub insecure_open: bool,
     /// `KEYLEND_TOKENS` and `[[tokens]]`: who may ask for what; none = callers need none.
     pub tokens: Tokens,
+    /// `KEYLEND_ENCRYPTION_KEYS` and `KEYLEND_DIGEST_KEY` (none): how the secrets of the pools with `encrypt` are kept.
+    pub vault: Vault,
     /// `KEYLEND_OPEN_FLASK` (false): the older Flask server's routes need no token.
     pub open_flask: bool,
     /// `KEYLEND_HOSTS` (none): names by which a server may be called besides those of its machine, such as that of a proxy
@@ -220,6 +228,7 @@ impl Settings {
         let store_timeout = reader.store_timeout();
         let listen = reader.listen();
         let pools = pools::read(&source.file.pools, &mut reader.faults);
+        let vault = reader.vault(&pools);
         let before = reader.faults.len();
         let tokens = reader.tokens(&pools);
         let tokens_read = reader.faults.len() == before;
@@ -229,6 +238,7 @@ impl Settings {
             listen,
             insecure_open: source.flags.insecure_open,
             tokens,
+            vault,
             open_flask: reader.open_flask(),
             hosts: reader.hosts(),
             tls: reader.tls(),
@@ -309,11 +319,7 @@ impl Reader<'_> {
     }
 
     fn refuse(&mut self, setting: &'static str, expected: &str, origin: &Origin) {
-        let place = match origin {
-            Origin::Flag | Origin::Environment | Origin::Default => String::new(),
-            Origin::DotEnv | Origin::File { .. } => format!(" ({origin})"),
-        };
-        self.faults.push(Fault::new(setting, format!("it must be {expected}{place}")));
+        self.faults.push(Fault::new(setting, format!("it must be {expected}{}", place(origin))));
     }
 
     fn store(&mut self) -> StoreSettings {
@@ -380,6 +386,26 @@ impl Reader<'_> {
         };
         self.tell("KEYLEND_TOKENS", value, origin);
         tokens
+    }
+
+    fn vault(&mut self, pools: &[Policy]) -> Vault {
+        let (keys, digest) =
+            (self.source.find(&["KEYLEND_ENCRYPTION_KEYS"]), self.source.find(&["KEYLEND_DIGEST_KEY"]));
+        let text = |found: &Option<source::Found>| found.as_ref().map(|found| found.text.clone());
+        let mut faults = Vec::new();
+        let vault = encryption::read(text(&keys).as_deref(), text(&digest).as_deref(), pools, &mut faults);
+        for fault in &mut faults {
+            let found = [&keys, &digest].into_iter().flatten().find(|found| found.setting == fault.setting);
+            fault.advice += &found.map(|found| place(&found.origin)).unwrap_or_default();
+        }
+        self.faults.append(&mut faults);
+        let names: Vec<&str> = vault.names().collect();
+        let origin = |found: Option<source::Found>| found.map_or(Origin::Default, |found| found.origin);
+        let told = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        self.tell("KEYLEND_ENCRYPTION_KEYS", told, origin(keys));
+        let told = if digest.is_some() { "(not shown)" } else { "none" };
+        self.tell("KEYLEND_DIGEST_KEY", told, origin(digest));
+        vault
     }
 
     fn combine(&mut self) -> bool {
@@ -481,6 +507,14 @@ impl Reader<'_> {
             self.faults.push(Fault::new("KEYLEND_AUDIT_FILE", "it is not set, and KEYLEND_AUDIT_REQUIRED is true"));
         }
         AuditSettings { file, required }
+    }
+}
+
+/// Where a faulty value stands, where that is in a file.
+fn place(origin: &Origin) -> String {
+    match origin {
+        Origin::Flag | Origin::Environment | Origin::Default => String::new(),
+        Origin::DotEnv | Origin::File { .. } => format!(" ({origin})"),
     }
 }
 

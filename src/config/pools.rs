@@ -9,7 +9,7 @@ use super::{Fault, provider};
 use crate::domain::{Lapsed, Picks, Policy, PoolName};
 
 /// The names in a section of a pool.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "collection",
     "picks",
     "uses_per_key",
@@ -17,6 +17,7 @@ const NAMES: [&str; 10] = [
     "lease_ttl_seconds",
     "rest_seconds",
     "rest_cap_seconds",
+    "encrypt",
     "low_water",
     "verify",
     "generate",
@@ -74,6 +75,7 @@ fn change(policy: &mut Policy, section: &Section, faults: &mut Vec<Fault>) {
     seconds("lease_ttl_seconds", 3600, &mut policy.lease_ttl);
     seconds("rest_seconds", LONGEST_REST, &mut policy.rest);
     seconds("rest_cap_seconds", LONGEST_REST, &mut policy.rest_cap);
+    policy.encrypt = section.truth("encrypt", faults).unwrap_or(policy.encrypt);
     provider::change(Arc::make_mut(&mut policy.provider), section, faults);
     if policy.rest > policy.rest_cap {
         let (rest, cap) = (policy.rest.as_secs(), policy.rest_cap.as_secs());
@@ -140,13 +142,14 @@ mod tests {
     #[test]
     fn a_new_pool_has_the_defaults_and_its_own_values() {
         let all = "[pools.z-1]\nuses_per_key = 10000\n[pools.a]\nuses_per_key = 1\ncollection = \"mine\"\n\
-                   picks = \"in_order\"\nlease_ttl_seconds = 3600\nrest_seconds = 5\nrest_cap_seconds = 6\n";
+                   picks = \"in_order\"\nlease_ttl_seconds = 3600\nrest_seconds = 5\nrest_cap_seconds = 6\nencrypt = true\n";
         let policies = pools(all).expect("valid");
         let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
         assert_eq!(names, ["stability", "plantid", "healthid", "z-1", "a"]);
         assert_eq!(policies[3], Policy::new("z-1".parse().unwrap(), Picks::LeastRecentlyUsed, 10_000));
         let own = &policies[4];
         assert_eq!((own.collection.as_str(), own.picks, own.uses_per_key), ("mine", Picks::InOrder, 1));
+        assert_eq!((own.encrypt, policies[3].encrypt), (true, false));
         assert_eq!((own.lease_ttl.as_secs(), own.rest.as_secs(), own.rest_cap.as_secs()), (3600, 5, 6));
     }
 
@@ -162,6 +165,7 @@ mod tests {
             ("[pools.plantid]\nuses_per_key = \"4\"", "line 2: uses_per_key"),
             ("[pools.plantid]\nuse_per_key = 4", "line 2: there is no such name; did you mean uses_per_key?"),
             ("[pools.plantid]\npicks = \"random\"", "line 2: picks must be least_recently_used or in_order"),
+            ("[pools.plantid]\nencrypt = \"yes\"", "line 2: encrypt must be true or false"),
             ("[pools.plantid]\nlapsed = true", "line 2: lapsed must be count or refund"),
             ("[pools.plantid]\nlease_ttl_seconds = 3601", "line 2: lease_ttl_seconds"),
             ("[pools.plantid]\nrest_cap_seconds = 0", "line 2: rest_cap_seconds"),

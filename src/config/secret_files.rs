@@ -8,10 +8,12 @@ use std::path::Path;
 use super::Fault;
 
 /// Each secret setting with the one that names its file.
-pub(super) const SECRETS: [(&str, &str); 5] = [
+pub(super) const SECRETS: [(&str, &str); 7] = [
     ("MONGODB_URI", "MONGODB_URI_FILE"),
     ("MONGO_URI", "MONGO_URI_FILE"),
     ("KEYLEND_TOKENS", "KEYLEND_TOKENS_FILE"),
+    ("KEYLEND_ENCRYPTION_KEYS", "KEYLEND_ENCRYPTION_KEYS_FILE"),
+    ("KEYLEND_DIGEST_KEY", "KEYLEND_DIGEST_KEY_FILE"),
     ("STATS_TOKEN", "STATS_TOKEN_FILE"),
     ("DISCORD_BOT_TOKEN", "DISCORD_BOT_TOKEN_FILE"),
 ];

@@ -109,6 +109,8 @@ pub struct Policy {
     pub rest: Duration,
     /// The longest rest that a caller can ask for.
     pub rest_cap: Duration,
+    /// Whether secrets are encrypted where they are stored.
+    pub encrypt: bool,
     /// What may be asked of those who give the keys.
     pub provider: Arc<Provider>,
 }
@@ -125,6 +127,7 @@ impl Policy {
             lease_ttl: Duration::from_secs(300),
             rest: Duration::from_secs(60),
             rest_cap: Duration::from_secs(3600),
+            encrypt: false,
             provider: Arc::default(),
         }
     }

@@ -42,6 +42,8 @@ pub struct KeyRecord {
     pub from_file: bool,
     /// What its provider said of it last; None = it was never asked, or not with this secret.
     pub verified: Option<Verified>,
+    /// The name of the key that its secret is encrypted with; None = it is not.
+    pub sealed_by: Option<String>,
 }
 
 impl KeyRecord {
@@ -253,6 +255,7 @@ mod tests {
             added_at: None,
             from_file: true,
             verified: None,
+            sealed_by: None,
         }
     }
 

@@ -9,10 +9,14 @@ use thiserror::Error;
 /// The longest secret, in characters.
 pub const MAX_LEN: usize = 4096;
 
+/// The beginning of what stands in a document for a secret that is encrypted there. No secret begins with it: it would be
+/// taken for one that is.
+pub const STANDS_FOR: &str = "keylend-sealed:";
+
 /// Secrets shorter than this show nothing at all when masked.
 const MASKED_FROM: usize = 16;
 
-/// A key's text: 1 to [`MAX_LEN`] visible ASCII characters, no spaces.
+/// A key's text: 1 to [`MAX_LEN`] visible ASCII characters, no spaces; not [`STANDS_FOR`] at its beginning.
 ///
 /// It has no `Display`, its `Debug` is redacted, and its memory is cleared when it is dropped.
 #[derive(Clone)]
@@ -30,6 +34,9 @@ pub enum InvalidSecret {
     /// It has a space, a control character, or one outside ASCII.
     #[error("has a character that is not visible ASCII")]
     NotVisibleAscii,
+    /// It begins with [`STANDS_FOR`].
+    #[error("begins with {STANDS_FOR}, which stands for an encrypted key")]
+    StandsForOne,
 }
 
 impl Secret {
@@ -46,6 +53,9 @@ impl Secret {
         }
         if text.len() > MAX_LEN {
             return Err(InvalidSecret::TooLong);
+        }
+        if text.starts_with(STANDS_FOR) {
+            return Err(InvalidSecret::StandsForOne);
         }
         Ok(Self(SecretString::from(text)))
     }
@@ -97,6 +107,7 @@ mod tests {
             ("schlüssel", InvalidSecret::NotVisibleAscii),
             ("a\u{7f}", InvalidSecret::NotVisibleAscii),
             ("x".repeat(MAX_LEN + 1).as_str(), InvalidSecret::TooLong),
+            ("keylend-sealed:0", InvalidSecret::StandsForOne),
         ] {
             assert_eq!(Secret::parse(text).expect_err("invalid"), why);
         }

@@ -144,6 +144,7 @@ mod tests {
             added_at: None,
             from_file: false,
             verified: None,
+            sealed_by: None,
         }
     }
 

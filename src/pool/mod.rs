@@ -46,7 +46,7 @@ use crate::domain::{
     Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, Transition,
 };
 use crate::metrics::{Metrics, PoolMetrics, StoreMetrics};
-use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Page, Seen, Store, StoreError};
+use crate::store::{AddedKeys, Changed, DatabaseFound, Examination, Keeping, KeptAnew, Page, Seen, Store, StoreError};
 
 /// The longest that the preparation of one pool takes before it is tried anew: indexes of a large collection need
 /// their time, and the server goes on with them.
@@ -393,6 +393,14 @@ impl Pool {
             Changed::UnknownKey => Err(PoolError::UnknownKey),
             Changed::KnownSecret => Err(PoolError::KnownSecret),
         }
+    }
+
+    /// Keeps the secret of a key in another way; its leases, counts and state stay.
+    ///
+    /// # Errors
+    /// Where the store does not answer: it can be repeated.
+    pub async fn keep_anew(&self, id: KeyId, keeping: Keeping) -> Result<KeptAnew, PoolError> {
+        self.within_limit("keep_anew", self.store().keep_anew(self.policy(), id, keeping)).await
     }
 
     /// Takes a key out of the pool; reports of its leases are answered that they are gone.

@@ -10,6 +10,7 @@ mod planted;
 mod recorded;
 mod removed;
 pub mod sqlite;
+pub mod vault;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 
 pub use error::StoreError;
 
+use self::vault::{Kept, NotOpened, Vault};
 use crate::domain::{
     EntryId, IdempotencyDigest, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease,
     Place, Policy, PoolStats, Report, RequestId, Secret, State, Timestamp, UsageCount, Verdict,
@@ -184,6 +186,41 @@ pub enum Changed {
     KnownSecret,
 }
 
+/// How an operator wants the secret of a key kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Encrypted, by the first of the vault's keys.
+    Encrypted,
+    /// As it is.
+    Plain,
+}
+
+impl Keeping {
+    /// The secret kept this way. None = it is already. `by`: the name of the key that it is encrypted with now.
+    fn of(self, vault: &Vault, pool: &Policy, id: KeyId, secret: &Secret, by: Option<&str>) -> Option<Kept> {
+        match self {
+            Self::Encrypted if by.is_some() && by == vault.names().next() => None,
+            Self::Encrypted => vault.seal(pool, id, secret),
+            Self::Plain => by.map(|_| Kept { api_key: secret.expose().to_owned(), sealed: None }),
+        }
+    }
+}
+
+/// What became of a key whose secret was to be kept in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptAnew {
+    /// It is kept so now.
+    Changed,
+    /// It was kept so already.
+    AsItWas,
+    /// Another key of the pool has the same secret: nothing was changed.
+    Twin,
+    /// It has no secret that can be read: nothing was changed.
+    NotOpened(NotOpened),
+    /// There is no such key.
+    UnknownKey,
+}
+
 /// A document or row that cannot be understood as a key, for the person who must see to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidKey {
@@ -204,6 +241,8 @@ pub struct Examination {
     pub with_credits: u64,
     /// Of those, the ones without a count: not lent before they are migrated.
     pub needs_migration: u64,
+    /// Keys whose secrets are encrypted, by the name of the key that they are encrypted with.
+    pub encrypted: Vec<(String, u64)>,
     /// Documents that cannot be understood as keys.
     pub invalid: u64,
     /// The first of them.
@@ -245,7 +284,8 @@ pub trait Store: Send + Sync {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Makes what the pool needs and does not have yet: collection or table, and indexes. Repeatable.
-    /// Answers with what an operator should know, one sentence each.
+    /// Answers with what an operator should know, one sentence each. [`StoreError::Unusable`] where the keys for secrets
+    /// are other ones than the store knows by their names.
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError>;
 
     /// The key to use next, stamped as used, neither reserved nor counted. Takes keys with
@@ -346,6 +386,9 @@ pub trait Store: Send + Sync {
         secret: &Secret,
         verdict: Verdict,
     ) -> Result<Option<Seen<KeyRecord>>, StoreError>;
+
+    /// Keeps the secret of this key in another way, and changes nothing else of it: leases, counts and states stay.
+    async fn keep_anew(&self, pool: &Policy, id: KeyId, keeping: Keeping) -> Result<KeptAnew, StoreError>;
 
     /// Opens a request for a key. False = one of this id is open already: it stays as it is.
     async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError>;

@@ -32,6 +32,8 @@ pub(super) struct Recorded {
     lease_ttl_seconds: i64,
     rest_seconds: i64,
     rest_cap_seconds: i64,
+    #[serde(default)]
+    encrypt: bool,
 }
 
 impl Recorded {
@@ -45,6 +47,7 @@ impl Recorded {
             lease_ttl_seconds: seconds(policy.lease_ttl),
             rest_seconds: seconds(policy.rest),
             rest_cap_seconds: seconds(policy.rest_cap),
+            encrypt: policy.encrypt,
         }
     }
 
@@ -66,11 +69,11 @@ impl Recorded {
 
 impl fmt::Display for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { uses_per_key, picks, lapsed, lease_ttl_seconds, rest_seconds, rest_cap_seconds } = self;
+        let Self { uses_per_key, picks, lapsed, lease_ttl_seconds, rest_seconds, rest_cap_seconds, encrypt } = self;
         write!(
             f,
             "{{uses_per_key: {uses_per_key}, picks: {picks}, lapsed: {lapsed}, lease_ttl_seconds: \
-             {lease_ttl_seconds}, rest_seconds: {rest_seconds}, rest_cap_seconds: {rest_cap_seconds}}}"
+             {lease_ttl_seconds}, rest_seconds: {rest_seconds}, rest_cap_seconds: {rest_cap_seconds}, encrypt: {encrypt}}}"
         )
     }
 }

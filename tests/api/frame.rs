@@ -8,6 +8,7 @@ use keylend::http::{self, Frame, Limits};
 use keylend::pool::Pools;
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,7 +43,7 @@ struct Serving {
 impl Serving {
     async fn start(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+        let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default()).await.unwrap();
         let store = Arc::new(Faulty::new(sqlite));
         let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, Policy::built_in(), LONG);
         pools.prepare().await.unwrap();

@@ -2,7 +2,7 @@
 
 use keylend::store::Examination;
 
-use crate::support::{Planted, TestStore, in_order, least_recently_used};
+use crate::support::{Planted, TestStore, in_order, least_recently_used, vault};
 
 on_both_stores! {
     a_pool_that_was_never_prepared_is_not_there_and_is_not_made,
@@ -28,7 +28,9 @@ async fn a_prepared_pool_misses_nothing(t: &TestStore) {
         assert_eq!(t.store.examine(&pool, 9).await.unwrap(), empty);
         t.plant(&pool, &[Planted::new(), Planted { is_active: false, ..Planted::counted(200) }]).await;
         for listed in [0, 9] {
-            let expected = Examination { documents: 2, ..empty.clone() };
+            let by = vault().names().next().map(str::to_owned);
+            let encrypted = by.into_iter().map(|by| (by, 2)).collect();
+            let expected = Examination { documents: 2, encrypted, ..empty.clone() };
             assert_eq!(t.store.examine(&pool, listed).await.unwrap(), expected);
         }
     }

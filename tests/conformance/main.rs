@@ -27,6 +27,7 @@ macro_rules! on_both_stores {
 mod add;
 mod bring;
 mod change;
+mod encrypted;
 mod exactness;
 mod examine;
 mod find_lease;

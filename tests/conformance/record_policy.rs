@@ -25,15 +25,14 @@ async fn another_policy_is_told_with_both(t: &TestStore) {
     assert_eq!(t.store.record_policy(&pool).await.unwrap(), None);
     let other = Policy { uses_per_key: 5, lapsed: Lapsed::Refund, ..pool.clone() };
     let told = t.another_instance().await.record_policy(&other).await.unwrap();
-    assert_eq!(
-        told.as_deref(),
-        Some(
-            "pool stability: this instance lends with {uses_per_key: 5, picks: least_recently_used, lapsed: refund, \
-             lease_ttl_seconds: 300, rest_seconds: 60, rest_cap_seconds: 3600}, the last one recorded was \
-             {uses_per_key: 4, picks: least_recently_used, lapsed: count, lease_ttl_seconds: 300, rest_seconds: 60, \
-             rest_cap_seconds: 3600}"
-        )
+    let encrypt = pool.encrypt;
+    let expected = format!(
+        "pool stability: this instance lends with {{uses_per_key: 5, picks: least_recently_used, lapsed: refund, \
+         lease_ttl_seconds: 300, rest_seconds: 60, rest_cap_seconds: 3600, encrypt: {encrypt}}}, the last one recorded was \
+         {{uses_per_key: 4, picks: least_recently_used, lapsed: count, lease_ttl_seconds: 300, rest_seconds: 60, \
+         rest_cap_seconds: 3600, encrypt: {encrypt}}}"
     );
+    assert_eq!(told, Some(expected));
     assert_eq!(t.store.record_policy(&other).await.unwrap(), None);
     let minute = Duration::from_secs(60);
     let mut last = other.clone();

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc, oid::ObjectId};
-use futures_util::TryStreamExt;
 use keylend::domain::{
     EntryId, IdempotencyDigest, Key, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, Outcome, Picks, Place, Policy,
     PoolName, Report, Secret, Timestamp,
 };
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use keylend::store::{Added, LeaseAnswer, LeaseRequest, LeasedKey, Page, Seen, Settled, Store};
 use mongodb::Database;
+
+pub use self::database::vault;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// An hour, in milliseconds: far from now, in both directions.
@@ -41,7 +43,7 @@ pub fn on_sqlite(test: impl AsyncFnOnce(&TestStore)) {
     let file = folder.path().join("keylend.db");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be started").block_on(async {
-        let store = open(&file).await;
+        let store = open(&file, vault()).await;
         test(&TestStore { store, behind: Behind::Sqlite(file.clone()) }).await;
     });
 }
@@ -54,18 +56,19 @@ pub fn on_mongodb(test: impl AsyncFnOnce(&TestStore)) {
     });
 }
 
-async fn open(file: &Path) -> Arc<dyn Store> {
-    Arc::new(SqliteStore::open(file, database::TIME_LIMIT).await.expect("a file of keylend's own"))
+async fn open(file: &Path, vault: Vault) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(file, database::TIME_LIMIT, vault).await.expect("a file of keylend's own"))
 }
 
 /// A least recently used pool whose keys give so many uses.
 pub fn least_recently_used(uses_per_key: u32) -> Policy {
-    Policy::new(name("stability"), Picks::LeastRecentlyUsed, uses_per_key)
+    let encrypt = vault().has_keys();
+    Policy { encrypt, ..Policy::new(name("stability"), Picks::LeastRecentlyUsed, uses_per_key) }
 }
 
 /// An in-order pool whose keys give so many uses.
 pub fn in_order(uses_per_key: u32) -> Policy {
-    Policy::new(name("plantid"), Picks::InOrder, uses_per_key)
+    Policy { encrypt: vault().has_keys(), ..Policy::new(name("plantid"), Picks::InOrder, uses_per_key) }
 }
 
 pub fn name(text: &str) -> PoolName {
@@ -142,7 +145,7 @@ impl TestStore {
     /// The same store as another instance of keylend sees it.
     pub async fn another_instance(&self) -> Arc<dyn Store> {
         match &self.behind {
-            Behind::Sqlite(file) => open(file).await,
+            Behind::Sqlite(file) => open(file, vault()).await,
             Behind::Mongodb(database) => Arc::new(database::instance(database).await),
         }
     }
@@ -161,7 +164,7 @@ impl TestStore {
                 tx.commit().unwrap();
             }
             Behind::Mongodb(database) => {
-                let documents: Vec<Document> = keys.iter().map(document).collect();
+                let documents: Vec<Document> = keys.iter().map(|key| document(pool, key)).collect();
                 database.collection(&pool.collection).insert_many(documents).await.unwrap();
             }
         }
@@ -279,18 +282,53 @@ impl TestStore {
 
     /// Secrets of an in-order pool by the place that was stored for each.
     pub async fn by_place(&self, pool: &Policy) -> Vec<String> {
+        let mut all = Vec::new();
+        for record in self.records(pool).await.value {
+            let order = self.hidden(pool, record.key.id).await.order;
+            all.push((order, record.key.id, record.key.secret.expect("a secret").expose().to_owned()));
+        }
+        all.sort();
+        all.into_iter().map(|(.., secret)| secret).collect()
+    }
+
+    /// The same store as an instance with these keys sees it.
+    pub async fn instance_with(&self, vault: Vault) -> Arc<dyn Store> {
+        match &self.behind {
+            Behind::Sqlite(file) => open(file, vault).await,
+            Behind::Mongodb(database) => Arc::new(database::instance_with(database, vault).await),
+        }
+    }
+
+    /// What is stored of a secret: `api_key`, `sealed` and `sealed_by`.
+    pub async fn kept(&self, pool: &Policy, id: KeyId) -> (String, Option<Vec<u8>>, Option<String>) {
         match &self.behind {
             Behind::Sqlite(file) => {
+                let sql = format!("SELECT api_key, sealed, sealed_by FROM \"{}\" WHERE id = ?1", pool.collection);
                 let connection = Connection::open(file).unwrap();
-                let sql = format!("SELECT api_key FROM \"{}\" ORDER BY \"order\", id", pool.collection);
-                let mut rows = connection.prepare(&sql).unwrap();
-                rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+                let kept = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                connection.query_row(&sql, [id.to_string()], kept).unwrap()
             }
             Behind::Mongodb(database) => {
                 let keys = database.collection::<Document>(&pool.collection);
-                let all = keys.find(doc! {}).sort(doc! {"order": 1, "_id": 1}).await.unwrap();
-                let all: Vec<Document> = all.try_collect().await.unwrap();
-                all.iter().map(|document| document.get_str("api_key").unwrap().to_owned()).collect()
+                let found = keys.find_one(doc! {"_id": ObjectId::from_bytes(id.bytes())}).await.unwrap().unwrap();
+                let sealed = found.get_binary_generic("sealed").ok().cloned();
+                let by = found.get_str("sealed_by").ok().map(str::to_owned);
+                (found.get_str("api_key").unwrap().to_owned(), sealed, by)
+            }
+        }
+    }
+
+    /// Puts other bytes in the place of an encrypted secret.
+    pub async fn reseal(&self, pool: &Policy, id: KeyId, sealed: Vec<u8>) {
+        match &self.behind {
+            Behind::Sqlite(file) => {
+                let sql = format!("UPDATE \"{}\" SET sealed = ?2 WHERE id = ?1", pool.collection);
+                Connection::open(file).unwrap().execute(&sql, (id.to_string(), sealed)).unwrap();
+            }
+            Behind::Mongodb(database) => {
+                let keys = database.collection::<Document>(&pool.collection);
+                let its_id = doc! {"_id": ObjectId::from_bytes(id.bytes())};
+                keys.update_one(its_id, doc! {"$set": {"sealed": binary(sealed)}}).await.unwrap();
             }
         }
     }
@@ -445,26 +483,34 @@ pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
+fn binary(bytes: Vec<u8>) -> Bson {
+    Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes })
+}
+
 fn plant_row(connection: &Connection, pool: &Policy, key: &Planted) {
     let sql = format!(
         "INSERT INTO \"{}\"
-         (id, api_key, usage_count, last_used, is_active, disabled_reason, resting_until, \"order\")
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         (id, api_key, usage_count, last_used, is_active, disabled_reason, resting_until, \"order\", sealed, sealed_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         pool.collection
     );
     let id = key.id.to_string();
+    let kept = vault().keep(pool, key.id, &secret(&key.secret));
+    let (sealed, sealed_by) = kept.sealed.unzip();
     connection
         .execute(
             &sql,
             params![
                 id,
-                key.secret,
+                kept.api_key,
                 key.usage_count,
                 key.last_used,
                 key.is_active,
                 key.disabled_reason,
                 key.resting_until,
-                key.order
+                key.order,
+                sealed,
+                sealed_by
             ],
         )
         .unwrap();
@@ -479,15 +525,19 @@ fn plant_row(connection: &Connection, pool: &Policy, key: &Planted) {
     }
 }
 
-fn document(key: &Planted) -> Document {
+fn document(pool: &Policy, key: &Planted) -> Document {
+    let kept = vault().keep(pool, key.id, &secret(&key.secret));
     let date = |millis: i64| Bson::DateTime(bson::DateTime::from_millis(millis));
     let mut document = doc! {
         "_id": ObjectId::from_bytes(key.id.bytes()),
-        "api_key": &key.secret,
+        "api_key": kept.api_key,
         "usage_count": key.usage_count,
         "last_used": key.last_used.map(date),
         "is_active": key.is_active,
     };
+    if let Some((bytes, by)) = kept.sealed {
+        document.extend(doc! {"sealed": binary(bytes), "sealed_by": by});
+    }
     if let Some(reason) = key.disabled_reason {
         document.insert("disabled_reason", reason);
     }

@@ -24,6 +24,7 @@ const EVENTS: &[Row] = &[
     ("key_generated", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
     ("key_requested", &["tests/program/generate.rs::a_pool_that_runs_low_asks_once_over_all_instances"]),
     ("command_said", &["tests/program/generate.rs::a_command_makes_a_key_that_is_verified_and_added"]),
+    ("key_unreadable", &["tests/program/encrypted.rs::a_key_that_does_not_decrypt_is_told_of_and_not_lent"]),
     ("token_refused", &["tests/program/tokens.rs::who_sends_too_many_wrong_tokens_waits_and_others_do_not"]),
     ("audit_lost", &["tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),
     ("audit_back", &["tests/program/audit.rs::an_act_that_cannot_be_written_down_is_refused"]),

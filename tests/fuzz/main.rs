@@ -35,6 +35,7 @@ hold![
     provider,
     request_head,
     rows,
+    sealed,
     state_file,
     tokens,
 ];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use keylend::domain::UsageCount;
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 
 use crate::faulty::{Faulty, Stall};
 use crate::folder::{Folder, Instance, all, until};
@@ -78,7 +79,7 @@ async fn every_state_that_can_be_left_is_borne(place: Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_while_the_store_is_away_is_not_lost() {
     let data = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT, Vault::default()).await.unwrap();
     let store = Arc::new(Faulty::new(sqlite));
     let folder = Folder::with("sk-a\nsk-b\n");
     let instance = Instance::over(Arc::clone(&store) as Arc<dyn Store>, &folder).await;

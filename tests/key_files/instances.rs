@@ -8,6 +8,7 @@ use keylend::domain::{NewKey, Secret};
 use keylend::pool::Pools;
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 
 use crate::faulty::Faulty;
 use crate::folder::{Folder, Instance, all, is_withdrawn, policy, secret, until};
@@ -85,7 +86,7 @@ async fn one_that_stops_leaves_the_file_to_others(place: Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_changed_while_another_instance_has_the_file() {
     let data = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT, Vault::default()).await.unwrap();
     let store = Arc::new(Faulty::new(sqlite));
     store.prepare(&policy()).await.unwrap();
     store.inner().lock("files:plantid", "other", Duration::from_secs(300)).await.unwrap();
@@ -103,7 +104,7 @@ async fn nothing_is_changed_while_another_instance_has_the_file() {
 #[tokio::test]
 async fn the_file_is_locked_for_longer_than_a_step_may_take() {
     let data = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT, Vault::default()).await.unwrap();
     let store = Arc::new(Faulty::new(sqlite));
     for (time_limit, expected) in [(5, 30), (300, 600)] {
         let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy()], Duration::from_secs(time_limit));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keylend::domain::{NewKey, Secret, UsageCount};
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 
 use crate::faulty::{Faulty, Stall};
 use crate::folder::{Folder, Instance, all, policy, until};
@@ -91,7 +92,7 @@ async fn a_crash_before_it_was_recorded_takes_it_once(place: Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_import_that_is_broken_off_does_not_lose_it() {
     let data = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT).await.unwrap();
+    let sqlite = SqliteStore::open(&data.path().join("keylend.db"), TIME_LIMIT, Vault::default()).await.unwrap();
     let store = Arc::new(Faulty::new(sqlite));
     store.prepare(&policy()).await.unwrap();
     // Known and never used: others can be there before it has its count.

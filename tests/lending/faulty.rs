@@ -10,8 +10,8 @@ use keylend::domain::{
 };
 use keylend::store::sqlite::SqliteStore;
 use keylend::store::{
-    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
-    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, Keeping, KeptAnew, LeaseAnswer,
+    LeaseRequest, LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use tokio::sync::{Notify, watch};
 
@@ -306,6 +306,10 @@ impl Store for Faulty {
     ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
         self.gate().await;
         self.inner.judge(pool, id, secret, verdict).await
+    }
+
+    async fn keep_anew(&self, pool: &Policy, id: KeyId, keeping: Keeping) -> Result<KeptAnew, StoreError> {
+        self.inner.keep_anew(pool, id, keeping).await
     }
 
     async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {

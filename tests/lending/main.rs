@@ -12,6 +12,7 @@ use keylend::domain::{NewKey, Picks, Policy, Secret};
 use keylend::pool::{Ask, Pool, PoolError, Pools};
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use tempfile::TempDir;
 
 use combine::serving;
@@ -34,7 +35,7 @@ impl Lending {
 
     async fn with_time_limit(keys: usize, time_limit: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+        let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default()).await.unwrap();
         let store = Arc::new(Faulty::new(sqlite));
         let policy = Policy::new("once".parse().unwrap(), Picks::LeastRecentlyUsed, 1);
         let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy], serving(time_limit));
@@ -225,7 +226,7 @@ async fn a_stalled_store_fails_every_call_within_the_time_limit() {
 #[tokio::test]
 async fn nothing_is_lent_before_the_store_is_prepared() {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+    let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default()).await.unwrap();
     let pools = Pools::new(Arc::new(store), Policy::built_in(), serving(PATIENCE));
     let pool = pools.get("stability").unwrap();
     assert!(matches!(pool.lease(Ask::default()).await, Err(PoolError::Store(_))));
@@ -237,7 +238,7 @@ async fn nothing_is_lent_before_the_store_is_prepared() {
 #[tokio::test]
 async fn an_instance_is_ready_when_it_was_tried_to_prepare_each_pool() {
     let folder = tempfile::tempdir().unwrap();
-    let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+    let sqlite = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default()).await.unwrap();
     let store = Arc::new(Faulty::new(sqlite));
     let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, Policy::built_in(), serving(PATIENCE));
     store.stall(Stall::FirstPool);

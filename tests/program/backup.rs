@@ -33,7 +33,7 @@ fn count(folder: &TempDir, file: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_made_beside_a_running_server_and_is_of_one_moment() {
     let folder = tempfile::tempdir().unwrap();
-    run(&folder, &["keys", "add", KEY]);
+    output(keylend(&folder, &[], &["keys", "add"]), KEY);
     let server = Program::serve(keylend(&folder, &[], &[]));
     let (counted, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let counting = tokio::spawn({
@@ -87,7 +87,7 @@ fn what_cannot_be_copied_leaves_everything_as_it_is() {
     refused(&["backup", "copy.db"], 2, "KEYLEND_DATA");
     let uri = "mongodb://127.0.0.1:1/";
     refused(&["--mongodb-uri", uri, "backup", "copy.db"], 64, "mongodump");
-    run(&folder, &["keys", "add", KEY]);
+    output(keylend(&folder, &[], &["keys", "add"]), KEY);
     fs::write(folder.path().join("diary"), "my diary\n").unwrap();
     refused(&["backup", "diary"], 2, "diary is there already");
     assert_eq!(fs::read(folder.path().join("diary")).unwrap(), b"my diary\n");
@@ -102,7 +102,7 @@ fn what_cannot_be_copied_leaves_everything_as_it_is() {
 fn a_file_of_another_version_is_refused_and_left_as_it_is() {
     for (version, why) in [(1, "an older version"), (3, "a newer version")] {
         let folder = tempfile::tempdir().unwrap();
-        run(&folder, &["keys", "add", KEY]);
+        output(keylend(&folder, &[], &["keys", "add"]), KEY);
         let path = folder.path().join("keylend.db");
         rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
         let before = fs::read(&path).unwrap();

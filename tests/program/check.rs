@@ -26,7 +26,7 @@ fn texts(list: &Value) -> Vec<&str> {
 async fn a_pool_in_good_order_ends_with_0(place: Place) {
     let folder = tempfile::tempdir().unwrap();
     let settings = place.settings();
-    let added = output(keylend(&folder, &settings, &["keys", "add", "sk-checked-0123456789"]), "");
+    let added = output(keylend(&folder, &settings, &["keys", "add"]), "sk-checked-0123456789");
     assert!(added.status.success(), "{added:?}");
     let (code, plan, told) = check(&folder, &settings);
     assert_eq!(code, Some(0), "{told}");

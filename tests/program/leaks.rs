@@ -1,21 +1,39 @@
 //! A secret leaves in the answers that hand it out, and nowhere else: not in the log at its most talkative, not in a
-//! problem, stats, or what a command prints.
+//! problem, stats, or what a command prints; where it is encrypted not in what is stored or copied, and with TLS not on the
+//! wire.
 
 use bson::oid::ObjectId;
 use bson::{RawDocumentBuf, doc};
-use reqwest::{Client, Method};
+use futures_util::TryStreamExt;
+use https_client::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::place::Place;
 use crate::program::{Program, keylend, output};
+use crate::tls::{self, Capture};
 
-on_both_stores!(no_secret_leaves_but_where_it_is_handed_out);
+on_both_stores!(no_secret_leaves_but_where_it_is_handed_out, no_secret_is_stored_or_copied_or_travels_in_the_clear,);
+
+/// The keys for secrets that these tests have, as they are set.
+const KEYS: [(&str, &str); 2] = [
+    ("KEYLEND_ENCRYPTION_KEYS", "tests:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+    ("KEYLEND_DIGEST_KEY", "HxAAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0="),
+];
+const ENCRYPT: &str =
+    "[pools.stability]\nencrypt = true\n[pools.plantid]\nencrypt = true\n[pools.healthid]\nencrypt = true\n";
 
 /// No two of its characters in a row occur elsewhere.
 const SECRET: &str = "qZ7-planted-secret-Xw9";
 
 /// The parts of the secret by which a careless mask would show too much of it.
 const PARTS: [&str; 3] = [SECRET, "planted-secret", "7-planted"];
+
+/// The same of what is no text: a file, a document, what passed on a wire.
+fn are_clean(what: &str, bytes: &[u8]) {
+    for part in PARTS {
+        assert!(!bytes.windows(part.len()).any(|piece| piece == part.as_bytes()), "{what} holds the secret");
+    }
+}
 
 fn is_clean(what: &str, text: &str) {
     let lower = text.to_lowercase();
@@ -65,13 +83,98 @@ impl Spy {
 
 async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = place.settings();
-    settings.push(("RUST_LOG", "trace".to_owned()));
-    let audit = folder.path().join("audit.log");
-    settings.push(("KEYLEND_AUDIT_FILE", audit.display().to_string()));
+    let settings = talkative(&place);
     let program = Program::serve(keylend(&folder, &settings, &[]));
     let spy = Spy { client: Client::new(), url: program.url.clone() };
+    let leases = ask_for_all(&spy).await;
+    type_all(&folder, &settings);
+    end(program, &folder, &leases);
+    // What is stored as it is can be found: the looks below would see it.
+    assert!(stored(&place).await.windows(SECRET.len()).any(|piece| piece == SECRET.as_bytes()));
+}
 
+async fn no_secret_is_stored_or_copied_or_travels_in_the_clear(place: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keylend.toml"), ENCRYPT).unwrap();
+    let mut settings = talkative(&place);
+    settings.extend(KEYS.map(|(name, value)| (name, value.to_owned())));
+    settings.extend(tls::settings());
+    tls::write(&folder, tls::ONE);
+    let program = Program::serve(keylend(&folder, &settings, &[]));
+    let capture = Capture::start(&program.url);
+    let (url, wire) = tls::tapped(&program.url);
+    let spy = Spy { client: tls::client(), url };
+    let leases = ask_for_all(&spy).await;
+    type_all(&folder, &settings);
+    are_clean("the store", &stored(&place).await);
+    if matches!(place, Place::Folder(_)) {
+        let made = output(keylend(&folder, &settings, &["backup", "copy.db"]), "");
+        assert!(made.status.success(), "{made:?}");
+        are_clean("a copy", &std::fs::read(folder.path().join("copy.db")).unwrap());
+    }
+    // What a key was, an instance with the keys still knows.
+    let added = output(keylend(&folder, &settings, &["keys", "add"]), SECRET);
+    assert_eq!(String::from_utf8_lossy(&added.stdout), "0 added, 1 known, 0 invalid\n", "{added:?}");
+    let captured = capture.map(Capture::end);
+    end(program, &folder, &leases);
+    are_clean("the store of a server that crashed", &stored(&place).await);
+    for (what, bytes) in [("the wire", Some(wire.lock().unwrap().clone())), ("the capture", captured)] {
+        let Some(bytes) = bytes else { continue };
+        assert!(bytes.len() > 10_000, "{what}: nothing was written down");
+        are_clean(what, &bytes);
+    }
+}
+
+/// Settings under which a program says as much as it can.
+fn talkative(place: &Place) -> Vec<(&'static str, String)> {
+    let mut settings = place.settings();
+    settings.push(("RUST_LOG", "trace".to_owned()));
+    settings.push(("RUST_BACKTRACE", "full".to_owned()));
+    settings.push(("KEYLEND_AUDIT_FILE", "audit.log".to_owned()));
+    settings
+}
+
+/// All that is stored, byte by byte.
+async fn stored(place: &Place) -> Vec<u8> {
+    let mut all = Vec::new();
+    match place {
+        Place::Folder(folder) => {
+            for file in std::fs::read_dir(folder.path()).unwrap() {
+                all.extend(std::fs::read(file.unwrap().path()).unwrap());
+            }
+        }
+        Place::Database(database) => {
+            let client = ::mongodb::Client::with_uri_str(&database.uri).await.unwrap();
+            let database = client.database(&database.name);
+            for name in database.list_collection_names().await.unwrap() {
+                let found = database.collection::<RawDocumentBuf>(&name).find(doc! {}).await.unwrap();
+                let documents: Vec<RawDocumentBuf> = found.try_collect().await.unwrap();
+                all.extend(documents.into_iter().flat_map(RawDocumentBuf::into_bytes));
+            }
+        }
+    }
+    assert!(all.len() > 500, "nothing is stored");
+    all
+}
+
+/// Lets a server crash, and looks at all that it wrote.
+fn end(program: Program, folder: &tempfile::TempDir, leases: &[String]) {
+    program.signal("ABRT");
+    let (_, log) = program.ended();
+    assert!(log.contains("event=\"started\""));
+    is_clean("the log", &log);
+    let audit = std::fs::read_to_string(folder.path().join("audit.log")).unwrap();
+    assert!(audit.lines().count() > 20, "{audit}");
+    is_clean("the audit", &audit);
+    for lease in leases {
+        let random_part = lease.rsplit('.').next().unwrap();
+        assert!(!audit.contains(random_part), "the audit holds a whole lease id");
+        assert!(!log.contains(random_part), "the log holds a whole lease id");
+    }
+}
+
+/// Asks every route, well and badly. Answers the ids of the leases that it got.
+async fn ask_for_all(spy: &Spy) -> Vec<String> {
     // Added in every way, well and badly.
     let keys = "/v1/pools/stability/keys";
     let text = format!("{SECRET}\n{SECRET} {SECRET}\n{SECRET}\n");
@@ -122,8 +225,8 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         spy.ask(Method::PATCH, &key, "application/json", body.to_string(), false).await;
     }
     spy.ask(Method::GET, &key, "", String::new(), false).await;
-    let exported =
-        reqwest::get(format!("{}/v1/pools/stability/export", program.url)).await.unwrap().text().await.unwrap();
+    let exported = spy.client.get(format!("{}/v1/pools/stability/export", spy.url)).send().await.unwrap();
+    let exported = exported.text().await.unwrap();
     assert!(exported.contains(SECRET), "{exported}");
     for lines in [exported.clone(), exported.replace("usage_count", "count"), exported[1..].to_owned()] {
         spy.ask(Method::POST, keys, "application/x-ndjson", lines, false).await;
@@ -147,12 +250,21 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (Method::GET, "/metrics".to_owned()),
         (Method::GET, "/".to_owned()),
         (Method::GET, "/openapi.json".to_owned()),
+        (Method::GET, "/docs".to_owned()),
+        (Method::GET, "/docs/swagger-ui.css".to_owned()),
         (Method::GET, "/readyz".to_owned()),
         (Method::POST, "/v1/pools/stability/leases".to_owned()),
     ] {
         spy.ask(method, &path, "application/json", String::new(), false).await;
     }
+    // What the page is told as it happens.
+    let mut events = spy.client.get(format!("{}/v1/events", spy.url)).send().await.unwrap();
+    is_clean("an event", &String::from_utf8_lossy(&events.chunk().await.unwrap().unwrap()));
+    leases
+}
 
+/// Types every command, well and badly.
+fn type_all(folder: &tempfile::TempDir, settings: &[(&'static str, String)]) {
     for (arguments, input) in [
         (&["keys", "add", SECRET][..], ""),
         (&["keys", "add", "a b", SECRET], ""),
@@ -179,23 +291,15 @@ async fn no_secret_leaves_but_where_it_is_handed_out(place: Place) {
         (&["keys", "import", "-", "--json"], &format!("{{\"pool\": \"stability\", \"api_key\": \"{SECRET} x\"}}")),
         (&["keys", "remove", "--secret", "-", "--yes"], &format!("{SECRET}x")),
         (&["keys", "reset", "--all"], ""),
+        (&["keys", "encrypt"], ""),
+        (&["keys", "rotate", "--json"], ""),
+        (&["keys", "decrypt", "--pool", SECRET], ""),
         (&["check"], ""),
         (&["check", "--json"], ""),
     ] {
-        let done = output(keylend(&folder, &settings, arguments), input);
+        let done = output(keylend(folder, settings, arguments), input);
         is_clean(&format!("stdout of {arguments:?}"), &String::from_utf8_lossy(&done.stdout));
         is_clean(&format!("stderr of {arguments:?}"), &String::from_utf8_lossy(&done.stderr));
-    }
-    let (_, log) = program.terminate();
-    assert!(log.contains("event=\"started\""));
-    is_clean("the log", &log);
-    let audit = std::fs::read_to_string(audit).unwrap();
-    assert!(audit.lines().count() > 20, "{audit}");
-    is_clean("the audit", &audit);
-    for lease in leases {
-        let random_part = lease.rsplit('.').next().unwrap();
-        assert!(!audit.contains(random_part), "the audit holds a whole lease id");
-        assert!(!log.contains(random_part), "the log holds a whole lease id");
     }
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod check;
 mod commands;
+mod encrypted;
 mod generate;
 mod leaks;
 mod log;

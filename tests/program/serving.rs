@@ -35,7 +35,7 @@ async fn commands_work_beside_a_running_server(place: Place) {
     let folder = tempfile::tempdir().unwrap();
     let settings = place.settings();
     let program = Program::serve(keylend(&folder, &settings, &[]));
-    let added = output(keylend(&folder, &settings, &["keys", "add", "sk-0123456789abcdef"]), "");
+    let added = output(keylend(&folder, &settings, &["keys", "add"]), "sk-0123456789abcdef");
     assert!(added.status.success(), "{added:?}");
     let client = reqwest::Client::new();
     let lent = client.post(format!("{}/v1/pools/stability/leases", program.url)).send().await.unwrap();

@@ -26,13 +26,15 @@ fn complains(settings: &[(&str, &str)], files: &[(&str, &str)], arguments: &[&st
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
 
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 18] = [
     "MONGODB_URI",
     "MONGODB_DATABASE",
     "KEYLEND_STORE_TIMEOUT",
     "FLASK_RUN_PORT",
     "KEYLEND_LISTEN",
     "KEYLEND_TOKENS",
+    "KEYLEND_ENCRYPTION_KEYS",
+    "KEYLEND_DIGEST_KEY",
     "KEYLEND_OPEN_FLASK",
     "KEYLEND_HOSTS",
     "KEYLEND_AUDIT_REQUIRED",

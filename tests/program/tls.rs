@@ -2,24 +2,26 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use https_client::tls::TlsInfo;
 use https_client::{Certificate, Client};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::program::{PATIENCE, Program, keylend, output};
 
 const CA: &[u8] = include_bytes!("tls/ca.pem");
-const ONE: (&str, &str) = (include_str!("tls/one.pem"), include_str!("tls/one.key"));
+pub const ONE: (&str, &str) = (include_str!("tls/one.pem"), include_str!("tls/one.key"));
 const TWO: (&str, &str) = (include_str!("tls/two.pem"), include_str!("tls/two.key"));
 
-fn settings() -> Vec<(&'static str, String)> {
+pub fn settings() -> Vec<(&'static str, String)> {
     vec![("KEYLEND_TLS_CERT", "cert.pem".to_owned()), ("KEYLEND_TLS_KEY", "key.pem".to_owned())]
 }
 
-fn write(folder: &TempDir, (certificate, key): (&str, &str)) {
+pub fn write(folder: &TempDir, (certificate, key): (&str, &str)) {
     std::fs::write(folder.path().join("cert.pem"), certificate).unwrap();
     std::fs::write(folder.path().join("key.pem"), key).unwrap();
 }
@@ -30,7 +32,7 @@ fn serve(folder: &TempDir) -> (Program, String) {
     (program, url)
 }
 
-fn client() -> Client {
+pub fn client() -> Client {
     let client = Client::builder().add_root_certificate(Certificate::from_pem(CA).unwrap()).tls_info(true);
     client.timeout(PATIENCE).build().unwrap()
 }
@@ -43,10 +45,10 @@ async fn certificate(url: &str) -> Vec<u8> {
 }
 
 /// A way to a server on which everything that passes is written down.
-fn tapped(to: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
+pub fn tapped(to: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let (to, seen) = (to.trim_start_matches("https://").to_owned(), Arc::new(Mutex::new(Vec::new())));
+    let (to, seen) = (to.rsplit('/').next().unwrap().to_owned(), Arc::new(Mutex::new(Vec::new())));
     let wire = Arc::clone(&seen);
     std::thread::spawn(move || {
         for from in listener.incoming().flatten() {
@@ -66,6 +68,57 @@ fn tapped(to: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
         }
     });
     (url, seen)
+}
+
+/// All that passes on this machine to and from a server, written down by tshark where `KEYLEND_TEST_TSHARK` says that
+/// there is one and that it may.
+pub struct Capture {
+    child: Child,
+    file: NamedTempFile,
+    /// The server: once a last word to it is written down, all before it is.
+    address: String,
+}
+
+impl Capture {
+    pub fn start(url: &str) -> Option<Self> {
+        std::env::var_os("KEYLEND_TEST_TSHARK")?;
+        let address = url.rsplit('/').next().unwrap().to_owned();
+        let (_, port) = address.split_once(':').unwrap();
+        let file = NamedTempFile::new().unwrap();
+        let mut command = Command::new("tshark");
+        command.args(["-i", "lo", "-f", &format!("tcp port {port}"), "-w"]).arg(file.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let capture = Self { child, file, address };
+        capture.wait_for("first word");
+        Some(capture)
+    }
+
+    /// Says something to the server until it is written down.
+    fn wait_for(&self, word: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.read().windows(word.len()).any(|piece| piece == word.as_bytes()) {
+            assert!(Instant::now() < deadline, "tshark does not write down what passes");
+            let _ = TcpStream::connect(&self.address).and_then(|mut to| to.write_all(word.as_bytes()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn read(&self) -> Vec<u8> {
+        std::fs::read(self.file.path()).unwrap_or_default()
+    }
+
+    /// What was written down, while the server still serves.
+    pub fn end(self) -> Vec<u8> {
+        self.wait_for("last word");
+        self.read()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn the_entry_the_section_and_the_curl_of_a_new_token_work() {
         std::fs::write(folder.path().join("keylend.toml"), text("toml")).unwrap();
         assert!(!text("entry").contains(&text("token")) && !text("toml").contains(&text("token")));
 
-        let keys = output(keylend(&folder, &[], &["keys", "add", "--pool", "plantid", "sk-0123456789abcdef"]), "");
+        let keys = output(keylend(&folder, &[], &["keys", "add", "--pool", "plantid"]), "sk-0123456789abcdef");
         assert!(keys.status.success(), "{keys:?}");
         let program = Program::serve(keylend(&folder, &[], &[]));
         assert!(program.log().contains("tokens=\"1 token\""), "{}", program.log());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keylend::store::mongodb::{MongoStore, MongoUri};
+use keylend::store::vault::{DigestKey, EncryptionKey, Vault};
 use mongodb::{Client, Database};
 
 // Makes cargo build the tests anew when the variable comes or goes: test-with looks at it while they are built.
@@ -33,7 +34,7 @@ impl TestDatabase {
     /// One instance's store on it.
     #[allow(dead_code, reason = "not every test opens it by its owner")]
     pub async fn store(&self) -> MongoStore {
-        connect(&self.uri, &self.name).await
+        connect(&self.uri, &self.name, Vault::default()).await
     }
 }
 
@@ -68,12 +69,31 @@ pub fn with_database(test: impl AsyncFnOnce(&Database)) {
 /// One instance's store on this database.
 #[allow(dead_code, reason = "not every test looks at the documents")]
 pub async fn instance(database: &Database) -> MongoStore {
+    instance_with(database, vault()).await
+}
+
+/// The same with these keys for secrets.
+#[allow(dead_code, reason = "not every test has keys")]
+pub async fn instance_with(database: &Database, vault: Vault) -> MongoStore {
     let uri = std::env::var("KEYLEND_TEST_MONGODB_URI").expect("set, as it was when the tests were built");
-    connect(&uri, database.name()).await
+    connect(&uri, database.name(), vault).await
+}
+
+/// How secrets are kept in this run: encrypted with `KEYLEND_TEST_ENCRYPT`, for what must hold either way.
+#[allow(dead_code, reason = "not every test is run both ways")]
+pub fn vault() -> Vault {
+    match std::env::var_os("KEYLEND_TEST_ENCRYPT") {
+        Some(_) => {
+            let key = EncryptionKey::new("of-the-tests", [5; 32]).expect("a name");
+            Vault::new(vec![key], DigestKey::new([6; 32]))
+        }
+        None => Vault::default(),
+    }
 }
 
 /// With `KEYLEND_TEST_MERGES` it picks as on MongoDB, also on a server on which that is slow.
-async fn connect(uri: &str, name: &str) -> MongoStore {
-    let store = MongoStore::connect(&MongoUri::new(uri), Some(name), TIME_LIMIT).await.expect("the URI is valid");
+async fn connect(uri: &str, name: &str, vault: Vault) -> MongoStore {
+    let connected = MongoStore::connect(&MongoUri::new(uri), Some(name), TIME_LIMIT, vault).await;
+    let store = connected.expect("the URI is valid");
     if std::env::var_os("KEYLEND_TEST_MERGES").is_some() { store.taken_to_merge() } else { store }
 }

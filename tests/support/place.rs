@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use tempfile::TempDir;
 
 #[path = "database.rs"]
@@ -35,7 +36,7 @@ impl Place {
         match self {
             Self::Folder(folder) => {
                 let path = folder.path().join("keylend.db");
-                Arc::new(SqliteStore::open(&path, TIME_LIMIT).await.expect("the file can be opened"))
+                Arc::new(SqliteStore::open(&path, TIME_LIMIT, Vault::default()).await.expect("the file can be opened"))
             }
             Self::Database(database) => Arc::new(database.store().await),
         }

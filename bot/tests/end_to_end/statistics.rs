@@ -8,6 +8,7 @@ use keylend::domain::{Policy, Token, TokenSecret, Tokens};
 use keylend::http::{self, Frame, Hosts, Limits};
 use keylend::pool::Pools;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ const OF_ONE_POOL: &str = "kl_one-pool";
 impl Keylend {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.unwrap();
+        let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default()).await.unwrap();
         let pools = Pools::new(Arc::new(store), Policy::built_in().to_vec(), PATIENCE);
         pools.prepare().await.unwrap();
         let token = |name: &str, role: &str, secret: &str| {

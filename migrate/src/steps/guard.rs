@@ -4,7 +4,7 @@ use bson::{Document, doc};
 use keylend::domain::key::MAX_USAGE_COUNT;
 pub use keylend::store::mongodb::credits::is_migrated;
 use keylend::store::mongodb::credits::{are_countable, has_since};
-use keylend::store::mongodb::expression::{is_missing, is_secret};
+use keylend::store::mongodb::expression::{Openable, is_missing, is_secret};
 
 /// Whether the field is there, null or not.
 pub fn has(field: &str) -> Document {
@@ -31,7 +31,7 @@ pub fn is_valid() -> Document {
         {"$or": [{"$not": [has("credits_left")]}, are_countable("$credits_left")]},
         {"$or": [is_missing("usage_count"), is_count("$usage_count")]},
         {"$not": [is_odd()]},
-        is_secret(),
+        is_secret(&Openable::All),
     ]}
 }
 

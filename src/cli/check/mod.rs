@@ -10,6 +10,7 @@ use super::{Failure, output, store};
 use crate::config::{Settings, StoreSettings};
 use crate::pool::{Pool, PoolError, Pools};
 use crate::store::StoreError;
+use crate::store::vault::Vault;
 
 pub(super) const EXAMPLES: &str = "Examples:
   keylend check
@@ -39,7 +40,7 @@ pub(super) async fn run(settings: &Settings, arguments: &CheckArguments) -> Resu
             plan.pools = settings.pools.iter().map(PoolReport::missing).collect();
         }
         _ => match store::pools(settings).await {
-            Ok(pools) => look(&mut plan, &pools).await,
+            Ok(pools) => look(&mut plan, &pools, &settings.vault).await,
             Err(error) => plan.store = StoreReport::failed("the store".to_owned(), error.chain()),
         },
     }
@@ -65,7 +66,7 @@ fn is_new(path: &std::path::Path) -> bool {
 }
 
 /// Looks at what the store holds.
-async fn look(plan: &mut Plan, pools: &Pools) {
+async fn look(plan: &mut Plan, pools: &Pools, vault: &Vault) {
     plan.store = StoreReport::found(pools.store());
     match pools.databases().await {
         Ok(databases) => {
@@ -77,18 +78,21 @@ async fn look(plan: &mut Plan, pools: &Pools) {
         Err(error) => return plan.store.error = Some(error.chain()),
     }
     for pool in pools.all() {
-        match look_at(pool).await {
+        match look_at(pool, vault).await {
             Ok(report) => plan.pools.push(report),
             Err(error) => return plan.store.error = Some(error.chain()),
         }
     }
 }
 
-async fn look_at(pool: &Pool) -> Result<PoolReport, PoolError> {
+async fn look_at(pool: &Pool, vault: &Vault) -> Result<PoolReport, PoolError> {
     let examination = pool.examine(LISTED).await?;
     if !examination.exists {
         return Ok(PoolReport::missing(pool.policy()));
     }
     let stats = pool.examine_stats().await?;
-    Ok(PoolReport::found(pool.policy(), examination, &stats))
+    let mut report = PoolReport::found(pool.policy(), examination, &stats);
+    let older = report.encrypted.iter().filter(|(by, _)| vault.names().next() != Some(by));
+    report.to_rotate = older.map(|(_, keys)| keys).sum();
+    Ok(report)
 }

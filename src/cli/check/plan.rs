@@ -63,6 +63,13 @@ pub(super) struct PoolReport {
     pub(super) needs_migration: u64,
     pub(super) duplicates: u64,
     pub(super) duplicate_ids: Vec<Vec<String>>,
+    /// Whether new keys are encrypted.
+    pub(super) encrypt: bool,
+    /// Encrypted keys by the name of the key that they are encrypted with.
+    pub(super) encrypted: BTreeMap<String, u64>,
+    /// Of these, the ones that `keys rotate` encrypts anew.
+    #[serde(skip)]
+    pub(super) to_rotate: u64,
     pub(super) invalid: u64,
     pub(super) invalid_keys: Vec<InvalidKeyReport>,
     pub(super) missing_indexes: Vec<String>,
@@ -157,10 +164,24 @@ impl PoolReport {
             needs_migration: found.needs_migration,
             duplicates: found.duplicates,
             duplicate_ids: found.duplicate_ids,
+            encrypt: policy.encrypt,
+            encrypted: found.encrypted.into_iter().collect(),
+            to_rotate: 0,
             invalid: found.invalid,
             invalid_keys: found.invalid_keys.into_iter().map(InvalidKeyReport::from).collect(),
             missing_indexes: found.missing_indexes,
         }
+    }
+
+    /// How many keys `keys encrypt` encrypts.
+    fn to_encrypt(&self) -> u64 {
+        let plain = self.documents.saturating_sub(self.invalid).saturating_sub(self.encrypted.values().sum());
+        if self.encrypt { plain } else { 0 }
+    }
+
+    /// How many keys `keys decrypt` decrypts.
+    fn to_decrypt(&self) -> u64 {
+        if self.encrypt { 0 } else { self.encrypted.values().sum() }
     }
 
     /// What wants the operator.
@@ -179,6 +200,20 @@ impl PoolReport {
             findings.push(format!(
                 "pool {name}: {invalid} documents cannot be understood as keys and are not lent: see to each of them, \
                  or remove it"
+            ));
+        }
+        if self.to_encrypt() > 0 {
+            findings
+                .push(format!("pool {name}: {} keys are not encrypted, although encrypt = true", self.to_encrypt()));
+        }
+        if self.to_decrypt() > 0 {
+            findings
+                .push(format!("pool {name}: {} keys are encrypted, although encrypt is not true", self.to_decrypt()));
+        }
+        if self.to_rotate > 0 {
+            findings.push(format!(
+                "pool {name}: {} keys are encrypted with another key than the first of KEYLEND_ENCRYPTION_KEYS",
+                self.to_rotate
             ));
         }
         if self.duplicates > 0 {
@@ -236,6 +271,11 @@ impl Plan {
         for pool in self.pools.iter().filter(|pool| pool.duplicates > 0) {
             self.next.push(format!("keylend keys remove --pool {} ID", pool.name));
         }
+        for pool in &self.pools {
+            let acts = [("encrypt", pool.to_encrypt()), ("decrypt", pool.to_decrypt()), ("rotate", pool.to_rotate)];
+            let acts = acts.into_iter().filter(|(_, keys)| *keys > 0);
+            self.next.extend(acts.map(|(act, _)| format!("keylend keys {act} --pool {}", pool.name)));
+        }
         let followed = |name: &str| self.key_files.iter().any(|file| file.pool == name);
         let to_import = |pool: &&PoolReport| pool.documents == 0 && has_file(&pool.name) && !followed(&pool.name);
         for pool in self.pools.iter().filter(to_import) {
@@ -288,6 +328,21 @@ mod tests {
                 vec!["keylend-migrate", "keylend"],
             ),
             (pool(|pool| pool.invalid = 1), Some("1 documents cannot be understood"), vec!["keylend"]),
+            (
+                pool(|pool| (pool.encrypt, pool.encrypted) = (true, [("a".to_owned(), 7)].into())),
+                Some("2 keys are not encrypted"),
+                vec!["keylend keys encrypt --pool stability", "keylend"],
+            ),
+            (
+                pool(|pool| pool.encrypted = [("a".to_owned(), 7)].into()),
+                Some("7 keys are encrypted, although"),
+                vec!["keylend keys decrypt --pool stability", "keylend"],
+            ),
+            (
+                pool(|pool| pool.to_rotate = 7),
+                Some("7 keys are encrypted with another key than the first"),
+                vec!["keylend keys rotate --pool stability", "keylend"],
+            ),
             (
                 pool(|pool| pool.duplicates = 3),
                 Some("3 secrets are in more than one document"),

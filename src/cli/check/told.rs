@@ -78,6 +78,10 @@ fn tell_pools(pools: &[PoolReport]) -> Result<(), Failure> {
         tell_some(&format!("pool {name}: invalid"), invalid, pool.invalid)?;
         let duplicates = pool.duplicate_ids.iter().map(|ids| ids.join(", "));
         tell_some(&format!("pool {name}: one secret in several documents"), duplicates, pool.duplicates)?;
+        if !pool.encrypted.is_empty() {
+            let by = pool.encrypted.iter().map(|(by, keys)| format!("{keys} by {by}"));
+            output::print(&format!("pool {name}: encrypted are {}", by.collect::<Vec<_>>().join(", ")))?;
+        }
         if pool.exists && !pool.missing_indexes.is_empty() {
             let missing = pool.missing_indexes.join(", ");
             output::print(&format!("pool {name}: keylend makes these indexes when it starts: {missing}"))?;

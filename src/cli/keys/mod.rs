@@ -2,6 +2,7 @@
 
 mod add;
 mod change;
+mod encrypt;
 mod export;
 mod find;
 mod flask;
@@ -61,6 +62,15 @@ pub(super) enum KeysCommand {
     /// Show the keys that people were asked for
     #[command(after_help = requests::EXAMPLES)]
     Requests(requests::RequestsArguments),
+    /// Encrypt the secrets of a pool where they are stored
+    #[command(after_help = encrypt::ENCRYPT_EXAMPLES)]
+    Encrypt(encrypt::EncryptArguments),
+    /// Store the secrets of a pool as they are again
+    #[command(after_help = encrypt::DECRYPT_EXAMPLES)]
+    Decrypt(encrypt::EncryptArguments),
+    /// Encrypt what an older key encrypted with the first one
+    #[command(after_help = encrypt::ROTATE_EXAMPLES)]
+    Rotate(encrypt::EncryptArguments),
     /// Take keys out of the pool for good
     #[command(after_help = remove::EXAMPLES)]
     Remove(remove::RemoveArguments),
@@ -91,6 +101,9 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
         KeysCommand::Verify(arguments) => verify::run(settings, arguments).await,
         KeysCommand::Generate(arguments) => generate::run(settings, arguments).await,
         KeysCommand::Requests(arguments) => requests::run(settings, arguments).await,
+        KeysCommand::Encrypt(arguments) => encrypt::encrypt(settings, arguments).await,
+        KeysCommand::Decrypt(arguments) => encrypt::decrypt(settings, arguments).await,
+        KeysCommand::Rotate(arguments) => encrypt::rotate(settings, arguments).await,
         KeysCommand::Remove(arguments) => remove::run(settings, arguments).await,
     }
 }

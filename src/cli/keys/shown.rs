@@ -83,6 +83,7 @@ fn details(policy: &Policy, seen: &Seen<KeyRecord>) -> Vec<(&'static str, String
         ("note", output::or_dash(record.note.as_deref())),
         ("added_at", output::or_dash(record.added_at)),
         ("verified", output::or_dash(record.verified.map(verified))),
+        ("encrypted by", output::or_dash(record.sealed_by.as_deref())),
         ("leases", record.leases.len().to_string()),
     ];
     for lease in &record.leases {

@@ -6,9 +6,10 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use mongodb::error::ErrorKind;
 use mongodb::options::ReturnDocument;
 
-use super::{AddedKeys, META, MongoStore, error, expression, filter, index, known, removed};
+use super::{AddedKeys, META, MongoStore, document, error, expression, filter, index, known, removed};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyId, NewKey, Picks, Policy, Timestamp};
+use crate::store::vault::Kept;
 use crate::store::{Added, StoreError};
 
 /// The code of a duplicate in a unique index.
@@ -29,7 +30,9 @@ pub(super) async fn add_new(store: &MongoStore, pool: &Policy, keys: &[NewKey]) 
     }
     // Asked anew each time: another program can make or drop the index while this one runs.
     let race_proof = index::keeps_secrets_unique(store, pool).await?;
-    let there = if race_proof { vec![false; keys.len()] } else { known::known(store, pool, keys).await? };
+    // The index keeps no secret out under the other text that it can have.
+    let looks = !race_proof || store.vault.has_two_texts();
+    let there = if looks { known::known(store, pool, keys).await? } else { vec![false; keys.len()] };
     let mut seen = HashSet::new();
     let now = store.now().await?;
     let first = match pool.picks {
@@ -41,13 +44,15 @@ pub(super) async fn add_new(store: &MongoStore, pool: &Policy, keys: &[NewKey]) 
     let mut documents = Vec::with_capacity(keys.len());
     let mut of_key = Vec::with_capacity(keys.len());
     for (place, key) in keys.iter().enumerate() {
-        if !race_proof && (there[place] || !seen.insert(key.secret.expose())) {
+        if looks && (there[place] || !seen.insert(key.secret.expose())) {
             continue;
         }
         let id = key.id.map_or_else(ObjectId::new, filter::object_id);
-        documents.push(stored(key, id, first.map(|first| first + place as i64), now));
+        let key_id = KeyId::from_bytes(id.bytes());
+        let kept = store.vault.keep(pool, key_id, &key.secret);
+        documents.push(stored(key, id, kept, first.map(|first| first + place as i64), now));
         of_key.push(place);
-        verdicts[place] = Added::New(KeyId::from_bytes(id.bytes()));
+        verdicts[place] = Added::New(key_id);
     }
     for refused in insert(store, pool, documents).await? {
         if let Some(place) = of_key.get(refused) {
@@ -58,10 +63,11 @@ pub(super) async fn add_new(store: &MongoStore, pool: &Policy, keys: &[NewKey]) 
 }
 
 /// The document of a new key. Fields without a value are left out, but for those that the older programs write.
-pub fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) -> Document {
+pub fn stored(key: &NewKey, id: ObjectId, kept: Kept, order: Option<i64>, now: Timestamp) -> Document {
+    let (sealed, sealed_by) = kept.sealed.unzip();
     let mut document = doc! {
         "_id": id,
-        "api_key": key.secret.expose(),
+        "api_key": kept.api_key,
         "usage_count": key.usage_count.min(MAX_USAGE_COUNT) as i64,
         "last_used": key.last_used.map_or(Bson::Null, expression::date),
         "is_active": key.is_active,
@@ -73,6 +79,8 @@ pub fn stored(key: &NewKey, id: ObjectId, order: Option<i64>, now: Timestamp) ->
         ("note", key.note.as_deref().map(Bson::from)),
         ("order", order.map(Bson::Int64)),
         ("from_file", key.from_file.then_some(Bson::Boolean(true))),
+        ("sealed", sealed.as_deref().map(document::binary)),
+        ("sealed_by", sealed_by.map(Bson::from)),
     ];
     document.extend(more.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
     document
@@ -101,15 +109,25 @@ async fn reserve_places(store: &MongoStore, pool: &Policy, places: usize) -> Res
     let places = i64::try_from(places).unwrap_or(i64::MAX);
     let meta = store.database.collection::<Document>(META);
     let counter = doc! {"_id": format!("order:{}", pool.collection)};
-    let after = error::again_after_conflicts(|| async {
-        meta.find_one_and_update(counter.clone(), doc! {"$inc": {"next": places}})
-            .upsert(true)
-            .return_document(ReturnDocument::After)
-            .await
-    })
-    .await
-    .map_err(error::of_write)?;
-    let next = after.and_then(|counter| counter.get_i64("next").ok());
+    let after = loop {
+        let after = error::again_after_conflicts(|| async {
+            meta.find_one_and_update(counter.clone(), doc! {"$inc": {"next": places}})
+                .return_document(ReturnDocument::After)
+                .await
+        });
+        if let Some(after) = after.await.map_err(error::of_write)? {
+            break after;
+        }
+        // Made by an insert of its own: of two upserts at the same moment, the compatible server lets one overwrite what
+        // the other has counted.
+        let mut first = counter.clone();
+        first.insert("next", 0_i64);
+        match error::again_after_conflicts(|| async { meta.insert_one(&first).await }).await {
+            Err(error) if error::is_duplicate(&error) => {}
+            made => drop(made.map_err(error::of_write)?),
+        }
+    };
+    let next = after.get_i64("next").ok();
     next.map(|next| next - places)
         .ok_or_else(|| StoreError::Refused("the counter of the pool's order is no number".into()))
 }

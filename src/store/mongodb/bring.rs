@@ -7,7 +7,7 @@ use bson::{Bson, Document, doc};
 use super::{MongoStore, add, error, expression, filter, known, removed};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{DisabledReason, KeyId, KeyRef, NewKey, Policy};
-use crate::store::removed::name;
+use crate::store::removed::names;
 use crate::store::{Added, Brought, StoreError};
 
 pub(super) async fn bring(store: &MongoStore, pool: &Policy, keys: &[NewKey]) -> Result<Vec<Brought>, StoreError> {
@@ -16,7 +16,7 @@ pub(super) async fn bring(store: &MongoStore, pool: &Policy, keys: &[NewKey]) ->
     let known = known::known(store, pool, keys).await?;
     let unknown = || keys.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| key);
     let removed = removed::among(store, pool, unknown().map(|key| &key.secret)).await?;
-    let is_removed = |key: &NewKey| removed.contains(&name(pool, &key.secret));
+    let is_removed = |key: &NewKey| names(&store.vault, pool, &key.secret).iter().any(|name| removed.contains(name));
     let new: Vec<NewKey> = unknown().filter(|key| !is_removed(key)).cloned().collect();
     let mut added = add::add_new(store, pool, &new).await?.verdicts.into_iter();
     let mut verdicts = Vec::with_capacity(keys.len());
@@ -44,13 +44,13 @@ async fn make_the_files(
     let collection = store.keys(pool);
     let mut secrets = Vec::new();
     for key in theirs {
-        secrets.push(key.secret.expose());
+        secrets.extend(store.vault.texts(pool, &key.secret));
         if key.usage_count == 0 {
             continue;
         }
         // Those with a count first: it is told by the mark of the file whether it was taken.
         let set = vec![doc! {"$set": with_count(key.usage_count)}];
-        let its_secret = filter::key(&KeyRef::Secret(key.secret.clone()));
+        let its_secret = filter::key(&store.vault, pool, &KeyRef::Secret(key.secret.clone()));
         error::again_after_conflicts(|| async { collection.update_one(its_secret.clone(), set.clone()).await })
             .await
             .map_err(error::of_write)?;

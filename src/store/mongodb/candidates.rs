@@ -174,7 +174,7 @@ impl MongoStore {
         limit: usize,
         judged: Judged,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let mut usable = filter::usable(uses_per_key, false);
+        let mut usable = filter::usable(&self.openable(), uses_per_key, false);
         let rule = usable.remove("$expr").map(|rule| doc! {"$expr": rule}).unwrap_or_default();
         let judge = doc! {"$match": {"$and": [rule, besides.clone()]}};
         let order = doc! {"$sort": filter::order(pool.picks)};

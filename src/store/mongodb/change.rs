@@ -3,9 +3,9 @@
 use bson::{Bson, Document, bson, doc};
 
 use super::expression::{self, NOW};
-use super::{Changed, MongoStore, credits, document, error, filter, index, removed, show};
+use super::{Changed, MongoStore, credits, document, error, filter, index, keep, removed, show};
 use crate::domain::timestamp::millis;
-use crate::domain::{DisabledReason, KeyChange, KeyId, KeyRef, Policy, Rest, Secret};
+use crate::domain::{DisabledReason, KeyChange, KeyId, Policy, Rest};
 use crate::store::StoreError;
 
 /// What stands for a field that is taken away.
@@ -22,8 +22,8 @@ pub(super) async fn change(
         return Ok(seen.map_or(Changed::UnknownKey, |seen| Changed::Changed(Box::new(seen))));
     }
     if let Some(secret) = &change.secret
-        && !index::keeps_secrets_unique(store, pool).await?
-        && has_twin(store, pool, id, secret).await?
+        && (store.vault.has_two_texts() || !index::keeps_secrets_unique(store, pool).await?)
+        && keep::has_twin(store, pool, id, secret).await?
     {
         return Ok(Changed::KnownSecret);
     }
@@ -31,12 +31,12 @@ pub(super) async fn change(
         removed::remember(store, pool, id, Some(secret)).await?;
     }
     let its_id = doc! {"_id": filter::object_id(id)};
-    let update = vec![doc! {"$set": fields(change)}];
+    let update = vec![doc! {"$set": fields(store, pool, id, change)}];
     match store.change(pool, its_id, update, None, document::record_projection()).await {
         Ok(None) => Ok(Changed::UnknownKey),
         Ok(Some(changed)) => {
             let lost = || StoreError::Unresolved("a changed document could not be read".into());
-            Ok(Changed::Changed(Box::new(show::seen(&changed).ok_or_else(lost)?)))
+            Ok(Changed::Changed(Box::new(show::seen(store, pool, &changed).ok_or_else(lost)?)))
         }
         Err(error) if change.secret.is_some() && error::is_duplicate(&error) => Ok(Changed::KnownSecret),
         Err(error) => Err(error::of_write(error)),
@@ -44,13 +44,14 @@ pub(super) async fn change(
 }
 
 /// The fields that a change sets, all judged by the document as it was before.
-fn fields(change: &KeyChange) -> Document {
+fn fields(store: &MongoStore, pool: &Policy, id: KeyId, change: &KeyChange) -> Document {
     let mut fields = given(change);
     if let Some(secret) = &change.secret {
-        let text = doc! {"$literal": secret.expose()};
+        let texts = doc! {"$literal": store.vault.texts(pool, secret)};
         // A symbol is no secret, and equal to the text all the same.
-        let is_other = doc! {"$or": [{"$ne": [{"$type": "$api_key"}, "string"]}, {"$ne": ["$api_key", &text]}]};
-        fields.insert("api_key", text);
+        let is_other =
+            doc! {"$or": [{"$ne": [{"$type": "$api_key"}, "string"]}, {"$not": [{"$in": ["$api_key", texts]}]}]};
+        fields.extend(document::kept(&store.vault.keep(pool, id, secret)));
         for (field, fresh) in afresh(change) {
             let otherwise = fields.remove(&field).unwrap_or_else(|| bson!(format!("${field}")));
             fields.insert(field, doc! {"$cond": [&is_other, fresh, otherwise]});
@@ -114,12 +115,4 @@ fn switch(change: &KeyChange) -> Document {
         },
         Some(false) => doc! {"is_active": false, "disabled_reason": DisabledReason::Operator.as_str()},
     }
-}
-
-/// Whether another document has the secret.
-async fn has_twin(store: &MongoStore, pool: &Policy, id: KeyId, secret: &Secret) -> Result<bool, StoreError> {
-    let mut twin = filter::key(&KeyRef::Secret(secret.clone()));
-    twin.insert("_id", doc! {"$ne": filter::object_id(id)});
-    let found = store.keys(pool).find_one(twin).projection(doc! {"_id": 1}).max_time(store.time_limit).await;
-    Ok(found.map_err(error::of_read)?.is_some())
 }

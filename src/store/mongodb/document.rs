@@ -1,12 +1,15 @@
 //! A document as a key: what can be understood of each field, whatever another program wrote there.
 
-use bson::{Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
+use bson::spec::BinarySubtype;
+use bson::{Binary, Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
-use super::expression;
+use super::expression::{self, Openable};
+use crate::domain::secret::STANDS_FOR;
 use crate::domain::{
-    DisabledReason, Key, KeyId, KeyRecord, OpenLease, Secret, Timestamp, UsageCount, Verdict, Verified,
+    DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount, Verdict, Verified,
 };
 use crate::store::StoreError;
+use crate::store::vault::{Kept, NotOpened, Stored, Vault};
 
 /// The document in these bytes. Text that is no UTF-8 is read with replacement characters, and so is no secret.
 ///
@@ -55,7 +58,9 @@ fn fields(of_lease: Document) -> Document {
     lease.extend(of_lease);
     let leases = doc! {"$map": {"input": "$leases", "as": "lease", "in": lease}};
     doc! {
-        "api_key": {"$cond": [expression::is_secret(), "$api_key", Bson::Null]},
+        "api_key": {"$cond": [expression::is_secret(&Openable::All), "$api_key", Bson::Null]},
+        "sealed": typed("$sealed", "binData"),
+        "sealed_by": typed("$sealed_by", "string"),
         "usage_count": {"$cond": [expression::is_number(), "$usage_count", Bson::Null]},
         "last_used": date("$last_used"),
         "is_active": {"$eq": ["$is_active", true]},
@@ -71,9 +76,14 @@ fn fields(of_lease: Document) -> Document {
     }
 }
 
+/// The fields of a secret, as [`secret`] reads them of a document that the filter has judged.
+pub(super) fn secret_fields() -> Document {
+    doc! {"api_key": 1, "sealed": 1, "sealed_by": 1}
+}
+
 /// The key in a document; None where its id is no ObjectId, by which nobody could name it.
 #[doc(hidden)]
-pub fn key(document: &Document) -> Option<Key> {
+pub fn key(vault: &Vault, pool: &Policy, document: &Document) -> Option<Key> {
     let id = id(document)?;
     let leases = match document.get("leases") {
         None | Some(Bson::Null) => Some(&[][..]),
@@ -82,7 +92,7 @@ pub fn key(document: &Document) -> Option<Key> {
     };
     Some(Key {
         id,
-        secret: secret(document),
+        secret: secret(vault, pool, document).ok(),
         usage_count: usage_count(document.get("usage_count")),
         last_used: instant(document.get("last_used")),
         is_active: matches!(document.get("is_active"), Some(Bson::Boolean(true))),
@@ -98,10 +108,10 @@ pub fn key(document: &Document) -> Option<Key> {
 
 /// The key in a document with all that is stored of it; None as for [`key`].
 #[doc(hidden)]
-pub fn record(document: &Document) -> Option<KeyRecord> {
+pub fn record(vault: &Vault, pool: &Policy, document: &Document) -> Option<KeyRecord> {
     let leases = document.get_array("leases").map(Vec::as_slice).unwrap_or_default();
     Some(KeyRecord {
-        key: key(document)?,
+        key: key(vault, pool, document)?,
         order: order(document.get("order")),
         leases: leases.iter().map(open_lease).collect(),
         disabled_reason: document.get_str("disabled_reason").ok().and_then(DisabledReason::of_word),
@@ -109,6 +119,7 @@ pub fn record(document: &Document) -> Option<KeyRecord> {
         added_at: instant(document.get("added_at")),
         from_file: document.get_bool("from_file").unwrap_or(false),
         verified: document.get_document("verified").ok().and_then(verified),
+        sealed_by: sealed_by(document).map(str::to_owned),
     })
 }
 
@@ -184,11 +195,54 @@ pub(super) fn type_in_words(name: &str) -> &'static str {
     }
 }
 
-pub(super) fn secret(document: &Document) -> Option<Secret> {
-    match document.get("api_key") {
-        Some(Bson::String(text)) => Secret::parse(text).ok(),
+/// The secret of a document.
+///
+/// # Errors
+/// Why it has none.
+pub(super) fn secret(vault: &Vault, pool: &Policy, document: &Document) -> Result<Secret, NotOpened> {
+    let (Some(id), Some(Bson::String(api_key))) = (id(document), document.get("api_key")) else {
+        return Err(NotOpened::NoSecret);
+    };
+    let (sealed, sealed_by) = (sealed(document), document.get_str("sealed_by").ok());
+    vault.open(pool, id, Stored { api_key, sealed: sealed.map(|sealed| sealed.bytes.as_slice()), sealed_by })
+}
+
+/// The encrypted secret of a document.
+pub(super) fn sealed(document: &Document) -> Option<&Binary> {
+    match document.get("sealed") {
+        Some(Bson::Binary(sealed)) => Some(sealed),
         _ => None,
     }
+}
+
+/// The name of the key that the secret of a document is encrypted with; None = it is not.
+pub(super) fn sealed_by(document: &Document) -> Option<&str> {
+    let is_sealed = document.get_str("api_key").is_ok_and(|text| text.starts_with(STANDS_FOR));
+    document.get_str("sealed_by").ok().filter(|_| is_sealed)
+}
+
+/// Whether this text, a document's `api_key`, stands for a secret that is encrypted beside it; the rule of
+/// `expression::is_secret`.
+pub fn is_sealed(document: &Document, api_key: &str) -> bool {
+    let digest = api_key.strip_prefix(STANDS_FOR).unwrap_or_default();
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_open = sealed(document).is_some() && document.get("sealed") != document.get("unreadable");
+    is_digest && is_open && document.get_str("sealed_by").is_ok()
+}
+
+/// The fields of a kept secret: those that it does not have are taken away.
+pub(super) fn kept(kept: &Kept) -> Document {
+    let (sealed, sealed_by) = match &kept.sealed {
+        Some((bytes, by)) => (binary(bytes), Bson::Document(doc! {"$literal": by})),
+        None => ("$$REMOVE".into(), "$$REMOVE".into()),
+    };
+    let api_key = doc! {"$literal": &kept.api_key};
+    doc! {"api_key": api_key, "sealed": sealed, "sealed_by": sealed_by, "unreadable": "$$REMOVE"}
+}
+
+/// Bytes as BSON keeps them.
+pub(super) fn binary(bytes: &[u8]) -> Bson {
+    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
 }
 
 /// The stored count of a document.
@@ -209,11 +263,11 @@ pub fn instant(value: Option<&Bson>) -> Option<Timestamp> {
     }
 }
 
-/// A key that the filter has already judged to be valid, with the instant `field` of its document.
-pub(super) fn handed_out(document: &Document, field: &str) -> Result<(KeyId, Secret, u64, Timestamp), StoreError> {
+/// A key that the filter has already judged to be valid: its id and count, and the instant `field` of its document.
+pub(super) fn handed_out(document: &Document, field: &str) -> Result<(KeyId, u64, Timestamp), StoreError> {
     let parts = || {
         let count = usage_count(document.get("usage_count")).whole()?;
-        Some((id(document)?, secret(document)?, count, instant(document.get(field))?))
+        Some((id(document)?, count, instant(document.get(field))?))
     };
     parts().ok_or_else(|| StoreError::Unresolved("a document changed its shape while it was handed out".into()))
 }
@@ -222,6 +276,10 @@ pub(super) fn handed_out(document: &Document, field: &str) -> Result<(KeyId, Sec
 mod tests {
     use super::*;
     use bson::oid::ObjectId;
+
+    fn key(document: &Document) -> Option<Key> {
+        super::key(&Vault::default(), &Policy::built_in()[0], document)
+    }
 
     #[test]
     fn each_field_gives_what_can_be_understood_of_it() {

@@ -5,8 +5,11 @@ use std::time::Duration;
 use bson::{Bson, Document, RawDocumentBuf, bson, doc};
 use futures_util::TryStreamExt;
 
+use super::expression::Openable;
 use super::{MongoStore, document, duplicates, error, expression, index, stats};
 use crate::domain::Policy;
+use crate::domain::secret::STANDS_FOR;
+use crate::store::vault::NotOpened;
 use crate::store::{Examination, InvalidKey, StoreError};
 
 /// The longest that the server looks through a collection.
@@ -18,14 +21,16 @@ pub(super) async fn examine(store: &MongoStore, pool: &Policy, listed: u32) -> R
     if named.map_err(error::of_read)?.is_empty() {
         return Ok(Examination { missing_indexes, ..Examination::default() });
     }
-    let counts = read(store, pool, counting()).await?.into_iter().next().unwrap_or_default();
-    let invalid = if listed == 0 { Vec::new() } else { read(store, pool, first_invalid(listed)).await? };
+    let counts = read(store, pool, counting(&store.openable())).await?.into_iter().next().unwrap_or_default();
+    let invalid =
+        if listed == 0 { Vec::new() } else { read(store, pool, first_invalid(&store.openable(), listed)).await? };
     let duplicates = duplicates::find(store, pool, listed, LIMIT).await?;
     Ok(Examination {
         exists: true,
         documents: stats::whole(&counts, "documents"),
         with_credits: stats::whole(&counts, "with_credits"),
         needs_migration: stats::whole(&counts, "needs_migration"),
+        encrypted: encrypted(store, pool).await?,
         invalid: stats::whole(&counts, "invalid"),
         invalid_keys: invalid.iter().map(invalid_key).collect(),
         duplicates: duplicates.total,
@@ -42,31 +47,50 @@ async fn read(store: &MongoStore, pool: &Policy, pipeline: Vec<Document>) -> Res
     found.into_iter().map(document::lossy).collect::<Result<_, _>>().map_err(error::of_read)
 }
 
-fn counting() -> Vec<Document> {
+fn counting(openable: &Openable<'_>) -> Vec<Document> {
     let sum = |rule: Document| doc! {"$sum": {"$cond": [rule, 1, 0]}};
     vec![doc! {"$group": {
         "_id": Bson::Null,
         "documents": {"$sum": 1},
         "with_credits": sum(expression::has_credits()),
         "needs_migration": sum(expression::needs_migration()),
-        "invalid": sum(doc! {"$not": [expression::is_valid()]}),
+        "invalid": sum(doc! {"$not": [expression::is_valid(openable)]}),
     }}]
 }
 
+/// How many keys are encrypted with which key, those apart that are invalid.
+async fn encrypted(store: &MongoStore, pool: &Policy) -> Result<Vec<(String, u64)>, StoreError> {
+    let plain = expression::is_secret(&Openable::By(Vec::new()));
+    let is_sealed = doc! {"$and": [expression::is_valid(&store.openable()), {"$not": [plain]}]};
+    let by_key = vec![
+        doc! {"$match": {"$expr": is_sealed}},
+        doc! {"$group": {"_id": "$sealed_by", "documents": {"$sum": 1}}},
+        doc! {"$sort": {"_id": 1}},
+    ];
+    let groups = read(store, pool, by_key).await?;
+    let count = |group: &Document| Some((group.get_str("_id").ok()?.to_owned(), stats::whole(group, "documents")));
+    Ok(groups.iter().filter_map(count).collect())
+}
+
 /// The first documents that are no keys, of each what is to be said about it: types and judgements, no values.
-fn first_invalid(listed: u32) -> Vec<Document> {
+fn first_invalid(openable: &Openable<'_>, listed: u32) -> Vec<Document> {
     let type_of = |field: &str| doc! {"$type": format!("${field}")};
     let is_text = doc! {"$eq": [type_of("api_key"), "string"]};
     let text = doc! {"$cond": [is_text, "$api_key", ""]};
     vec![
-        doc! {"$match": {"$expr": {"$not": [expression::is_valid()]}}},
+        doc! {"$match": {"$expr": {"$not": [expression::is_valid(openable)]}}},
         doc! {"$sort": {"_id": 1}},
         doc! {"$limit": i64::from(listed)},
         doc! {"$project": {
             "_id": 0,
             "id": document::id_to_describe(),
             "api_key": type_of("api_key"),
-            "is_secret": expression::is_secret(),
+            "is_secret": expression::is_secret(openable),
+            "stands_for_one": {"$regexMatch": {"input": &text, "regex": format!("^{STANDS_FOR}")}},
+            "is_sealed": expression::is_secret(&Openable::All),
+            "is_unreadable": {"$and": [
+                {"$eq": [{"$type": "$sealed"}, "binData"]}, {"$eq": ["$sealed", "$unreadable"]},
+            ]},
             "is_empty": {"$eq": ["$api_key", ""]},
             "is_visible": {"$regexMatch": {"input": text, "regex": "^[!-~]+\\z"}},
             "usage_count": type_of("usage_count"),
@@ -90,6 +114,14 @@ fn invalid_key(found: &Document) -> InvalidKey {
     }
     if !is("is_secret") {
         reasons.push(match type_of("api_key") {
+            "string" if is("stands_for_one") => {
+                let why = match () {
+                    () if is("is_sealed") => NotOpened::UnknownKey,
+                    () if is("is_unreadable") => NotOpened::Unreadable,
+                    () => NotOpened::NoSecret,
+                };
+                format!("api_key: {why}")
+            }
             "string" if is("is_empty") => "api_key is empty".to_owned(),
             "string" if is("is_visible") => "api_key is longer than 4096 characters".to_owned(),
             "string" => "api_key has a character that is not visible ASCII".to_owned(),

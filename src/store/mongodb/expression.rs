@@ -10,6 +10,7 @@ use bson::{Bson, Document, doc};
 use super::credits;
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::pool::COOL_DOWN;
+use crate::domain::secret::STANDS_FOR;
 use crate::domain::timestamp::millis;
 use crate::domain::{DisabledReason, Lapsed, State, Timestamp};
 
@@ -46,13 +47,36 @@ pub(super) fn is_countable() -> Document {
     doc! {"$and": [is_number(), {"$gte": [count(), -most]}, {"$lt": [count(), most]}]}
 }
 
-/// Whether `api_key` is a secret by the rule of `domain::secret`.
-pub fn is_secret() -> Document {
+/// The encrypted secrets that count as such.
+pub enum Openable<'a> {
+    /// All of them, whichever key they are encrypted with.
+    All,
+    /// Those that are encrypted with one of these keys.
+    By(Vec<&'a str>),
+}
+
+/// Whether `api_key` is a secret by the rule of `domain::secret`, or stands for one that can be opened, as far as can be
+/// told without opening it.
+pub fn is_secret(openable: &Openable<'_>) -> Document {
+    let plain = is_text_like(&format!("^(?!{STANDS_FOR})[!-~]{{1,4096}}\\z"));
+    let by = match openable {
+        Openable::By(names) if names.is_empty() => return plain,
+        Openable::By(names) => doc! {"$in": ["$sealed_by", {"$literal": names}]},
+        Openable::All => doc! {"$eq": [{"$type": "$sealed_by"}, "string"]},
+    };
+    let sealed = doc! {"$and": [
+        is_text_like(&format!("^{STANDS_FOR}[0-9a-f]{{64}}\\z")),
+        {"$eq": [{"$type": "$sealed"}, "binData"]},
+        by,
+        {"$ne": ["$sealed", "$unreadable"]},
+    ]};
+    doc! {"$or": [plain, sealed]}
+}
+
+/// Whether `api_key` is a text of this form.
+fn is_text_like(form: &str) -> Document {
     let is_text = doc! {"$eq": [{"$type": "$api_key"}, "string"]};
-    doc! {"$and": [
-        is_text.clone(),
-        {"$regexMatch": {"input": {"$cond": [is_text, "$api_key", ""]}, "regex": "^[!-~]{1,4096}\\z"}},
-    ]}
+    doc! {"$and": [is_text.clone(), {"$regexMatch": {"input": {"$cond": [is_text, "$api_key", ""]}, "regex": form}}]}
 }
 
 /// Whether the document has an id that names a key.
@@ -61,10 +85,10 @@ pub(super) fn has_object_id() -> Document {
 }
 
 /// Whether the document can be understood as a key, whatever its state: the opposite of `invalid`.
-pub(super) fn is_valid() -> Document {
+pub(super) fn is_valid(openable: &Openable<'_>) -> Document {
     doc! {"$and": [
         has_object_id(),
-        is_secret(),
+        is_secret(openable),
         is_whole(),
         has_leases_or_none(),
     ]}
@@ -164,10 +188,10 @@ pub(super) fn left(uses_per_key: u32) -> Document {
 }
 
 /// The word of the document's state, as `domain::state` has it: the first that fits, in the order of the contract.
-pub(super) fn state(uses_per_key: u32, now: impl Into<Bson>) -> Document {
+pub(super) fn state(openable: &Openable<'_>, uses_per_key: u32, now: impl Into<Bson>) -> Document {
     doc! {"$switch": {
         "branches": [
-            {"case": {"$not": [is_valid()]}, "then": State::Invalid.as_str()},
+            {"case": {"$not": [is_valid(openable)]}, "then": State::Invalid.as_str()},
             {"case": {"$ne": ["$is_active", true]}, "then": State::Disabled.as_str()},
             {"case": {"$gte": [whole_count(), i64::from(uses_per_key)]}, "then": State::Spent.as_str()},
             {"case": is_resting(now), "then": State::Resting.as_str()},

@@ -2,9 +2,10 @@
 
 use bson::{Bson, Document, bson, doc, oid::ObjectId};
 
-use super::expression::{self, NOW};
+use super::expression::{self, NOW, Openable};
 use crate::domain::{KeyId, KeyRef, LeaseId, Picks, Policy};
 use crate::store::planted::{self, Bug};
+use crate::store::vault::Vault;
 
 /// MongoDB merges the ranges of an `$in` in order up to this many values; above, the order is sorted in memory.
 const MERGED_RANGES: u32 = 200;
@@ -13,7 +14,7 @@ const MERGED_RANGES: u32 = 200;
 ///
 /// The counts are listed one by one, so that the index gives each count's keys in order and spent keys are never
 /// walked. `cool`: only those that were not handed out just now.
-pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
+pub(super) fn usable(openable: &Openable<'_>, uses_per_key: u32, cool: bool) -> Document {
     let held = match planted::has(Bug::LapsedIsFree) {
         true => doc! {"$size": expression::live(NOW)},
         false => expression::open(),
@@ -21,7 +22,7 @@ pub(super) fn usable(uses_per_key: u32, cool: bool) -> Document {
     let mut rule: Vec<Bson> = vec![
         // An array that holds true would match the plain condition as well.
         bson!({"$eq": ["$is_active", true]}),
-        bson!(expression::is_valid()),
+        bson!(expression::is_valid(openable)),
         bson!({"$lt": [{"$add": [expression::count(), held]}, i64::from(uses_per_key)]}),
         bson!({"$not": [expression::is_resting(NOW)]}),
     ];
@@ -59,22 +60,26 @@ pub(super) fn object_id(id: KeyId) -> ObjectId {
 }
 
 /// One key, by id or by secret. A list that holds the secret is not the secret.
-pub(super) fn key(key: &KeyRef) -> Document {
+pub(super) fn key(vault: &Vault, pool: &Policy, key: &KeyRef) -> Document {
     match key {
         KeyRef::Id(id) => doc! {"_id": object_id(*id)},
         KeyRef::Secret(secret) => {
-            doc! {"api_key": {"$eq": secret.expose()}, "$expr": {"$eq": [{"$type": "$api_key"}, "string"]}}
+            let text = match &vault.texts(pool, secret)[..] {
+                [text] => doc! {"$eq": text},
+                texts => doc! {"$in": texts},
+            };
+            doc! {"api_key": text, "$expr": {"$eq": [{"$type": "$api_key"}, "string"]}}
         }
     }
 }
 
 /// Documents among which are those of all these keys.
-pub(super) fn keys(keys: &[KeyRef]) -> Document {
+pub(super) fn keys(vault: &Vault, pool: &Policy, keys: &[KeyRef]) -> Document {
     let (mut ids, mut secrets) = (Vec::new(), Vec::new());
     for key in keys {
         match key {
             KeyRef::Id(id) => ids.push(object_id(*id)),
-            KeyRef::Secret(secret) => secrets.push(secret.expose()),
+            KeyRef::Secret(secret) => secrets.extend(vault.texts(pool, secret)),
         }
     }
     let (by_id, by_secret) = (doc! {"_id": {"$in": &ids}}, doc! {"api_key": {"$in": &secrets}});
@@ -110,7 +115,9 @@ mod tests {
 
     #[test]
     fn counts_are_listed_as_long_as_their_ranges_are_merged_in_order() {
-        let counts = |uses_per_key| usable(uses_per_key, true).get_document("usage_count").expect("counts").clone();
+        let counts = |uses_per_key| {
+            usable(&Openable::All, uses_per_key, true).get_document("usage_count").expect("counts").clone()
+        };
         assert_eq!(counts(2), doc! {"$in": [0i64, 1i64]});
         assert_eq!(counts(200).get_array("$in").expect("listed").len(), 200);
         assert_eq!(counts(201), doc! {"$gte": 0i64, "$lt": 201i64});

@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 
 use super::expression::NOW;
-use super::{FoundKey, MongoStore, document, error, filter, look_up};
+use super::{FoundKey, MongoStore, document, error, filter, keep, look_up};
 use crate::domain::{Key, Policy};
 use crate::store::{Seen, StoreError};
 
@@ -16,14 +16,16 @@ pub(super) async fn find_usable_key(
     uses_per_key: u32,
 ) -> Result<Option<FoundKey>, StoreError> {
     let stamp = vec![doc! {"$set": {"last_used": NOW}}];
-    let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1};
-    let found = store.pick(pool, uses_per_key, doc! {}, stamp, fields).await.map_err(error::of_write)??;
-    found
-        .map(|document| {
-            let (id, secret, usage_count, last_used) = document::handed_out(&document, "last_used")?;
-            Ok(FoundKey { id, secret, usage_count, last_used })
-        })
-        .transpose()
+    let mut fields = document::secret_fields();
+    fields.extend(doc! {"usage_count": 1, "last_used": 1});
+    loop {
+        let found = store.pick(pool, uses_per_key, doc! {}, stamp.clone(), fields.clone()).await;
+        let Some(found) = found.map_err(error::of_write)?? else { return Ok(None) };
+        if let Some(secret) = keep::opened(store, pool, &found, doc! {}).await? {
+            let (id, usage_count, last_used) = document::handed_out(&found, "last_used")?;
+            return Ok(Some(FoundKey { id, secret, usage_count, last_used }));
+        }
+    }
 }
 
 pub(super) async fn peek_usable_key(
@@ -32,7 +34,7 @@ pub(super) async fn peek_usable_key(
     uses_per_key: u32,
 ) -> Result<Option<Seen<Key>>, StoreError> {
     // Alone it needs no look at the cool keys first: they are the first of the order anyway.
-    let usable = filter::usable(uses_per_key, false);
+    let usable = filter::usable(&store.openable(), uses_per_key, false);
     if store.merges().await? {
         return peek(store, pool, usable).await;
     }
@@ -58,5 +60,5 @@ async fn peek(store: &MongoStore, pool: &Policy, usable: Document) -> Result<Opt
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
-    Ok(first.and_then(|first| look_up::seen(&document::lossy(first).ok()?)))
+    Ok(first.and_then(|first| look_up::seen(store, pool, &document::lossy(first).ok()?)))
 }

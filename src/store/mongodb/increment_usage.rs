@@ -25,7 +25,8 @@ pub(super) async fn increment_usage(
     pool: &Policy,
     key: &KeyRef,
 ) -> Result<Incremented, StoreError> {
-    let mut countable = filter::key(key);
+    let its_key = filter::key(&store.vault, pool, key);
+    let mut countable = its_key.clone();
     let mut rule = vec![bson!(is_countable())];
     rule.extend(countable.remove("$expr"));
     countable.insert("$expr", doc! {"$and": rule});
@@ -39,7 +40,7 @@ pub(super) async fn increment_usage(
         }
         // Not counted: there is no such key, or its count is no number, or it has only just been added.
         let read = doc! {"_id": 1, "countable": is_countable()};
-        let known = store.keys(pool).find_one(filter::key(key)).projection(read).max_time(store.time_limit).await;
+        let known = store.keys(pool).find_one(its_key.clone()).projection(read).max_time(store.time_limit).await;
         match known.map_err(error::of_read)? {
             None => return Ok(Incremented::UnknownKey),
             Some(known) if !known.get_bool("countable").unwrap_or(false) => return Ok(Incremented::InvalidKey),
@@ -116,7 +117,7 @@ async fn find(store: &MongoStore, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<
         "plain": {"$and": [is_countable(), is_below]},
     };
     let documents = store.keys(pool);
-    let found = documents.find(filter::keys(keys)).projection(read).max_time(store.time_limit);
+    let found = documents.find(filter::keys(&store.vault, pool, keys)).projection(read).max_time(store.time_limit);
     let found: Vec<_> = found.await.map_err(error::of_read)?.try_collect().await.map_err(error::of_read)?;
     let found: Result<Vec<Document>, _> = found.into_iter().map(document::lossy).collect();
     let found = found.map_err(error::of_read)?;
@@ -136,7 +137,7 @@ async fn find(store: &MongoStore, pool: &Policy, keys: &[KeyRef]) -> Result<Vec<
     }
     let meant = |key: &KeyRef| match key {
         KeyRef::Id(id) => by_id.get(&filter::object_id(*id)),
-        KeyRef::Secret(secret) => by_secret.get(secret.expose()),
+        KeyRef::Secret(secret) => store.vault.texts(pool, secret).iter().find_map(|text| by_secret.get(text.as_str())),
     };
     Ok(keys.iter().map(|key| meant(key).copied().unwrap_or(Meant::Unknown)).collect())
 }

@@ -15,13 +15,13 @@ pub(super) async fn judge(
     verdict: Verdict,
 ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
     // What was asked about is the secret: a key that has another one by now is not meant.
-    let mut that_key = filter::key(&KeyRef::Secret(secret.clone()));
+    let mut that_key = filter::key(&store.vault, pool, &KeyRef::Secret(secret.clone()));
     that_key.insert("_id", filter::object_id(id));
     let update = vec![doc! {"$set": fields(pool, verdict)}];
     let judged = store.change(pool, that_key, update, None, document::record_projection()).await;
     judged.map_err(error::of_write)?.map_or(Ok(None), |judged| {
         let lost = || StoreError::Unresolved("a judged document could not be read".into());
-        show::seen(&judged).ok_or_else(lost).map(Some)
+        show::seen(store, pool, &judged).ok_or_else(lost).map(Some)
     })
 }
 

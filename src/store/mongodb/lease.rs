@@ -5,9 +5,9 @@ use std::time::Duration;
 use bson::{Bson, Document, bson, doc};
 
 use super::expression::{self, NOW};
-use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document, error, filter, settle, sweep};
-use crate::domain::Policy;
+use super::{EntryId, LeaseAnswer, LeaseRequest, LeasedKey, MongoStore, document, error, filter, keep, settle, sweep};
 use crate::domain::timestamp::millis;
+use crate::domain::{Policy, Secret};
 use crate::store::StoreError;
 use crate::store::planted::{self, Bug};
 
@@ -63,11 +63,20 @@ async fn reserve(
     // The unique index keeps two documents apart, this one document's own entries.
     let not_here = doc! {"leases.idem": {"$ne": request.idem.as_str()}};
     let own = request.entry.to_string();
-    let leased = store.pick(pool, pool.uses_per_key, not_here, push(pool, request), projection("id", &own)).await?;
-    Ok(leased.and_then(|leased| match leased {
-        Some(leased) => leased_key(&leased).map(LeaseAnswer::New),
-        None => Ok(LeaseAnswer::NoUsableKey),
-    }))
+    let fields = projection("id", &own);
+    loop {
+        let update = push(pool, request);
+        let leased = match store.pick(pool, pool.uses_per_key, not_here.clone(), update, fields.clone()).await? {
+            Ok(Some(leased)) => leased,
+            Ok(None) => return Ok(Ok(LeaseAnswer::NoUsableKey)),
+            Err(error) => return Ok(Err(error)),
+        };
+        match opened(store, pool, &leased).await {
+            Ok(Some(leased)) => return Ok(Ok(LeaseAnswer::New(leased))),
+            Ok(None) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
 }
 
 /// Settles what lapsed, adds the lease, stamps the key: the limit still holds, for what lapsed is counted.
@@ -108,7 +117,10 @@ pub(super) async fn same_request(
     let filter = filter::live_entry("idem", idem);
     let fields = projection("idem", idem);
     let same = store.change(pool, filter, repeat, None, fields).await.map_err(error::of_write)?;
-    same.map(|same| leased_key(&same)).transpose()
+    match same {
+        Some(same) => opened(store, pool, &same).await,
+        None => Ok(None),
+    }
 }
 
 /// What is read of a leased key: of its leases only the one whose `field` has this value.
@@ -119,17 +131,48 @@ fn projection(field: &str, value: &str) -> Document {
 /// The same of all leases for which this holds.
 pub(super) fn projection_of(own: Document) -> Document {
     let leases = doc! {"$filter": {"input": expression::leases(), "as": "lease", "cond": own}};
-    doc! {"api_key": 1, "usage_count": 1, "leases": leases}
+    let mut fields = document::secret_fields();
+    fields.extend(doc! {"usage_count": 1, "leases": leases});
+    fields
 }
 
-/// The key of a document read with [`projection`].
-pub(super) fn leased_key(document: &Document) -> Result<LeasedKey, StoreError> {
+/// The key of a document read with [`projection`]. None = its secret cannot be read: the lease is taken back.
+pub(super) async fn opened(
+    store: &MongoStore,
+    pool: &Policy,
+    document: &Document,
+) -> Result<Option<LeasedKey>, StoreError> {
+    let undo = keep::without(&names(document));
+    // What was leased is, whatever became of taking it back.
+    match keep::opened(store, pool, document, undo).await.map_err(something_leased)? {
+        Some(secret) => leased_key(document, &secret).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same failure where something has been leased already.
+pub(super) fn something_leased(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Away(cause) | StoreError::Refused(cause) => StoreError::Unresolved(cause),
+        other => other,
+    }
+}
+
+/// The ids of the leases in a document.
+fn names(document: &Document) -> Vec<String> {
+    let leases = document.get_array("leases").map(Vec::as_slice).unwrap_or_default();
+    let ids = leases.iter().filter_map(|lease| lease.as_document()?.get_str("id").ok());
+    ids.map(str::to_owned).collect()
+}
+
+/// The first lease of a document read with [`projection`], on the key of this secret.
+pub(super) fn leased_key(document: &Document, secret: &Secret) -> Result<LeasedKey, StoreError> {
     let lost = || StoreError::Unresolved("a leased document changed its shape on its way".into());
     let entry = document.get_array("leases").ok().and_then(|leases| leases.first()?.as_document()).ok_or_else(lost)?;
     Ok(LeasedKey {
         entry: entry.get_str("id").ok().and_then(|id| id.parse::<EntryId>().ok()).ok_or_else(lost)?,
         id: document::id(document).ok_or_else(lost)?,
-        secret: document::secret(document).ok_or_else(lost)?,
+        secret: secret.clone(),
         usage_count: document::usage_count(document.get("usage_count")).whole().ok_or_else(lost)?,
         expires_at: document::instant(entry.get("expires_at")).ok_or_else(lost)?,
     })

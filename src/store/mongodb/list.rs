@@ -17,7 +17,7 @@ pub(super) async fn list(store: &MongoStore, pool: &Policy, page: Page) -> Resul
             break;
         }
         if let Some(state) = page.state {
-            let is_in = doc! {"$eq": [expression::state(pool.uses_per_key, expression::date(now)), state.as_str()]};
+            let is_in = doc! {"$eq": [expression::state(&store.openable(), pool.uses_per_key, expression::date(now)), state.as_str()]};
             part.rule.push(is_in);
         }
         if !part.rule.is_empty() {
@@ -33,7 +33,8 @@ pub(super) async fn list(store: &MongoStore, pool: &Policy, page: Page) -> Resul
             .await
             .map_err(error::of_read)?;
         let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(error::of_read)?;
-        records.extend(found.into_iter().filter_map(|found| document::record(&document::lossy(found).ok()?)));
+        let record = |found| document::record(&store.vault, pool, &document::lossy(found).ok()?);
+        records.extend(found.into_iter().filter_map(record));
     }
     Ok(Seen { value: records, now })
 }

@@ -21,6 +21,7 @@ mod find_usable_key;
 mod increment_usage;
 mod index;
 mod judge;
+mod keep;
 mod key_request;
 mod known;
 mod lease;
@@ -51,9 +52,10 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
 use tokio::sync::OnceCell;
 
+use super::vault::Vault;
 use super::{
-    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
-    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, Keeping, KeptAnew, LeaseAnswer,
+    LeaseRequest, LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
     EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease, Policy, PoolStats,
@@ -61,6 +63,7 @@ use crate::domain::{
 };
 
 use self::connect::Connected;
+use self::expression::Openable;
 
 #[doc(hidden)]
 pub use add::stored;
@@ -78,6 +81,7 @@ pub struct MongoStore {
     /// See [`Store::at_once`].
     at_once: usize,
     candidates: candidates::Candidates,
+    vault: Vault,
     /// See [`MongoStore::merges`].
     merges: OnceCell<bool>,
 }
@@ -86,11 +90,16 @@ impl MongoStore {
     /// Connects when it is first needed: a server that is away is no error here.
     ///
     /// `database` None = the one that the URI names, else `keylend`. `time_limit` bounds each command and the
-    /// search for a server.
+    /// search for a server; `vault` is how secrets are kept.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] where the URI cannot be understood.
-    pub async fn connect(uri: &MongoUri, database: Option<&str>, time_limit: Duration) -> Result<Self, StoreError> {
+    pub async fn connect(
+        uri: &MongoUri,
+        database: Option<&str>,
+        time_limit: Duration,
+        vault: Vault,
+    ) -> Result<Self, StoreError> {
         let Connected { client, database, at_once } = connect::connect(uri, database, time_limit).await?;
         Ok(Self {
             client,
@@ -98,6 +107,7 @@ impl MongoStore {
             time_limit,
             at_once,
             candidates: candidates::Candidates::default(),
+            vault,
             merges: OnceCell::new(),
         })
     }
@@ -112,6 +122,11 @@ impl MongoStore {
     /// at most; None where none is found.
     pub async fn elsewhere(&self, pool: &Policy) -> Option<String> {
         databases::other_with(self, &pool.collection).await
+    }
+
+    /// The encrypted secrets that this instance can open.
+    fn openable(&self) -> Openable<'_> {
+        Openable::By(self.vault.names().collect())
     }
 
     /// The documents as bytes: what another program wrote into one field must not make the others unreadable.
@@ -175,6 +190,7 @@ impl Store for MongoStore {
     }
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
+        keep::record_keys(self).await?;
         let mut notices = index::prepare(self, pool).await?;
         notices.extend(databases::elsewhere(self, pool).await);
         Ok(notices)
@@ -288,6 +304,10 @@ impl Store for MongoStore {
         verdict: Verdict,
     ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
         judge::judge(self, pool, id, secret, verdict).await
+    }
+
+    async fn keep_anew(&self, pool: &Policy, id: KeyId, keeping: Keeping) -> Result<KeptAnew, StoreError> {
+        keep::keep_anew(self, pool, id, keeping).await
     }
 
     async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {

@@ -40,7 +40,8 @@ impl MongoStore {
                 return Ok(Ok(None));
             }
             for candidate in first {
-                let mut usable = filter::usable(uses_per_key, filter::spreads(pool) && !candidate.hot);
+                let mut usable =
+                    filter::usable(&self.openable(), uses_per_key, filter::spreads(pool) && !candidate.hot);
                 usable.extend(besides.clone());
                 usable.insert("_id", candidate.id);
                 let picked = self.change(pool, usable, update.clone(), None, projection.clone()).await?;
@@ -70,7 +71,7 @@ impl MongoStore {
             if cool && !filter::spreads(pool) {
                 continue;
             }
-            let mut usable = filter::usable(uses_per_key, cool);
+            let mut usable = filter::usable(&self.openable(), uses_per_key, cool);
             usable.extend(besides.clone());
             let picked = self.change(pool, usable, update.clone(), sort.clone(), projection.clone()).await?;
             if picked.is_some() {

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 
 use super::{MongoStore, document, error, expression, filter};
 use crate::domain::{KeyId, Policy, Secret};
 use crate::store::StoreError;
-use crate::store::removed::{name, prefix};
+use crate::store::removed::{names, prefix};
 
 /// Before a key goes: keeps the file from bringing it back, where it is the file's. `stays`: the secret that it has
 /// afterwards.
@@ -19,15 +19,15 @@ pub(super) async fn remember(
     stays: Option<&Secret>,
 ) -> Result<(), StoreError> {
     let its_id = doc! {"_id": filter::object_id(id), "$expr": expression::is_from_file()};
-    let text = doc! {"api_key": {"$cond": [expression::is_secret(), "$api_key", Bson::Null]}};
-    let found = store.keys(pool).find_one(its_id).projection(text).max_time(store.time_limit).await;
+    let found = store.keys(pool).find_one(its_id).projection(document::projection()).max_time(store.time_limit).await;
     let found = found.and_then(|found| found.map(document::lossy).transpose()).map_err(error::of_read)?;
-    let Some(secret) = found.as_ref().and_then(document::secret) else { return Ok(()) };
+    let secret = found.and_then(|found| document::secret(&store.vault, pool, &found).ok());
+    let Some(secret) = secret else { return Ok(()) };
     if stays.is_some_and(|stays| stays.expose() == secret.expose()) {
         return Ok(());
     }
     let meta = store.meta();
-    let its_name = doc! {"_id": name(pool, &secret)};
+    let its_name = doc! {"_id": &names(&store.vault, pool, &secret)[0]};
     let set = doc! {"$setOnInsert": {"removed_at": expression::date(store.now().await?)}};
     let remembered =
         error::again_after_conflicts(|| async { meta.update_one(its_name.clone(), set.clone()).upsert(true).await });
@@ -44,7 +44,7 @@ pub(super) async fn among(
     pool: &Policy,
     secrets: impl Iterator<Item = &Secret>,
 ) -> Result<HashSet<String>, StoreError> {
-    let names: Vec<String> = secrets.map(|secret| name(pool, secret)).collect();
+    let names: Vec<String> = secrets.flat_map(|secret| names(&store.vault, pool, secret)).collect();
     if names.is_empty() {
         return Ok(HashSet::new());
     }
@@ -70,7 +70,7 @@ pub(super) async fn forget(
     let any = doc! {"_id": {"$gt": &prefix, "$lt": format!("{prefix}~")}};
     let any =
         meta.find_one(any).projection(doc! {"_id": 1}).max_time(store.time_limit).await.map_err(error::of_read)?;
-    let names: Vec<String> = secrets.map(|secret| name(pool, secret)).collect();
+    let names: Vec<String> = secrets.flat_map(|secret| names(&store.vault, pool, secret)).collect();
     if any.is_none() || names.is_empty() {
         return Ok(());
     }

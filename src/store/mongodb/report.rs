@@ -28,13 +28,13 @@ pub(super) async fn report(
         .change(pool, filter::open_lease(lease), update, None, document::projection())
         .await
         .map_err(error::of_write)?;
-    Ok(settled.and_then(|settled| of_document(pool, &settled)))
+    Ok(settled.and_then(|settled| of_document(store, pool, &settled)))
 }
 
 /// A key whose lease was settled, read with [`document::projection`].
-fn of_document(pool: &Policy, settled: &Document) -> Option<Settled> {
+fn of_document(store: &MongoStore, pool: &Policy, settled: &Document) -> Option<Settled> {
     let now = document::instant(settled.get("now"))?;
-    let key = document::key(settled)?;
+    let key = document::key(&store.vault, pool, settled)?;
     Some(Settled { id: key.id, usage_count: key.usage_count, state: state(&key, pool.uses_per_key, now) })
 }
 
@@ -83,7 +83,7 @@ async fn end_each(
     if read.len() as u64 != changed {
         return Err(StoreError::Unresolved("what a step ended was gone before it was read".into()));
     }
-    Ok(read.iter().flat_map(|document| ended(pool, document, step)).collect())
+    Ok(read.iter().flat_map(|document| ended(store, pool, document, step)).collect())
 }
 
 async fn end_all_of(
@@ -96,7 +96,7 @@ async fn end_all_of(
     let names: Vec<String> = leases.iter().map(|lease| lease.entry.to_string()).collect();
     let theirs = with_live(filter::object_id(key), &names);
     let changed = store.change(pool, theirs, end(step, &names, leases.len()), None, ended_projection()).await;
-    Ok(changed.map_err(error::of_write)?.map(|document| ended(pool, &document, step)).unwrap_or_default())
+    Ok(changed.map_err(error::of_write)?.map(|document| ended(store, pool, &document, step)).unwrap_or_default())
 }
 
 /// These keys, where one of these leases at least has not lapsed.
@@ -148,11 +148,11 @@ fn ended_projection() -> Document {
 }
 
 /// The leases of a key that this step ended.
-fn ended(pool: &Policy, document: &Document, step: ObjectId) -> Vec<(String, Settled)> {
+fn ended(store: &MongoStore, pool: &Policy, document: &Document, step: ObjectId) -> Vec<(String, Settled)> {
     let remembered = document.get_array("ended").into_iter().flatten().filter_map(Bson::as_document);
     let ours = remembered.filter(|one| one.get_object_id("b").ok() == Some(step));
     let names = ours.filter_map(|one| one.get_str("id").ok());
-    names.filter_map(|name| Some((name.to_owned(), of_document(pool, document)?))).collect()
+    names.filter_map(|name| Some((name.to_owned(), of_document(store, pool, document)?))).collect()
 }
 
 /// The fields that an effect sets.

@@ -9,12 +9,12 @@ use crate::store::{Seen, StoreError};
 pub(super) async fn show(store: &MongoStore, pool: &Policy, id: KeyId) -> Result<Option<Seen<KeyRecord>>, StoreError> {
     let its_id = doc! {"_id": filter::object_id(id)};
     let found = read(store, pool, its_id, document::record_projection()).await?;
-    Ok(found.and_then(|found| seen(&found)))
+    Ok(found.and_then(|found| seen(store, pool, &found)))
 }
 
 /// A document read with [`document::record_projection`].
-pub(super) fn seen(found: &Document) -> Option<Seen<KeyRecord>> {
-    Some(Seen { value: document::record(found)?, now: document::instant(found.get("now"))? })
+pub(super) fn seen(store: &MongoStore, pool: &Policy, found: &Document) -> Option<Seen<KeyRecord>> {
+    Some(Seen { value: document::record(&store.vault, pool, found)?, now: document::instant(found.get("now"))? })
 }
 
 pub(super) async fn find_lease(

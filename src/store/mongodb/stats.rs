@@ -3,6 +3,7 @@
 use bson::{Bson, Document, bson, doc};
 use futures_util::TryStreamExt;
 
+use super::expression::Openable;
 use super::{MongoStore, document, error, expression, key_request};
 use crate::domain::stats::{Besides, Gathering, Group};
 use crate::domain::{DisabledReason, Lapsed, Policy, PoolStats, State, Timestamp};
@@ -12,7 +13,7 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
     let now = store.now().await?;
     let groups = store
         .keys(pool)
-        .aggregate(pipeline(pool, uses_per_key, now))
+        .aggregate(pipeline(&store.openable(), pool, uses_per_key, now))
         .max_time(store.time_limit)
         .await
         .map_err(error::of_read)?;
@@ -28,7 +29,7 @@ pub(super) async fn stats(store: &MongoStore, pool: &Policy, uses_per_key: u32) 
 }
 
 /// Every document judged, then gathered by state and count. Counts above the uses per key are one.
-fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
+fn pipeline(openable: &Openable<'_>, pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
     let uses = i64::from(uses_per_key);
     let is_date = |value: &str| bson!({"$eq": [{"$type": value}, "date"]});
     let lease_ends = doc! {"$min": {"$map": {
@@ -43,7 +44,7 @@ fn pipeline(pool: &Policy, uses_per_key: u32, now: Timestamp) -> Vec<Document> {
     let is = |state: State| bson!({"$eq": ["$state", state.as_str()]});
     vec![
         doc! {"$project": {
-            "state": expression::state(uses_per_key, expression::date(now)),
+            "state": expression::state(openable, uses_per_key, expression::date(now)),
             "count": expression::whole_count(),
             "open": expression::understood_open(),
             "left": expression::left(uses_per_key),

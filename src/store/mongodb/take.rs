@@ -1,9 +1,9 @@
 //! take: pick and count up to as many uses as are left, in one step.
 
-use bson::{doc, oid::ObjectId};
+use bson::{Document, doc, oid::ObjectId};
 
 use super::expression::{self, NOW};
-use super::{MongoStore, Taken, document, error};
+use super::{MongoStore, Taken, document, error, keep};
 use crate::domain::Policy;
 use crate::store::StoreError;
 
@@ -13,20 +13,30 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
     // The mark tells how many uses this step took: the answer shows the document only as it is afterwards.
     // $mergeObjects makes it a value of its own; a plain document would be set into whatever mark there is, and into
     // each element of a list.
-    let mark = doc! {"b": ObjectId::new(), "n": {"$min": [i64::from(uses), left]}, "s": expression::remembered()};
+    let step = ObjectId::new();
+    let mark = doc! {"b": step, "n": {"$min": [i64::from(uses), left]}, "s": expression::remembered()};
     let update = vec![
         doc! {"$set": {"mark": {"$mergeObjects": [mark]}}},
         doc! {"$set": {"usage_count": {"$add": ["$usage_count", "$mark.n"]}, "last_used": NOW}},
     ];
-    let fields = doc! {"api_key": 1, "usage_count": 1, "last_used": 1, "mark": 1};
-    let taken = store.pick(pool, pool.uses_per_key, doc! {}, update, fields).await.map_err(error::of_write)??;
-    taken
-        .map(|taken| {
-            let (id, secret, usage_count, _) = document::handed_out(&taken, "last_used")?;
-            let uses = taken.get_document("mark").ok().and_then(|mark| document::usage_count(mark.get("n")).whole());
-            let uses = uses.and_then(|uses| u32::try_from(uses).ok());
-            let uses = uses.ok_or_else(|| StoreError::Refused("a take left no mark".into()))?;
-            Ok(Taken { id, secret, usage_count, uses })
-        })
-        .transpose()
+    let mut fields = document::secret_fields();
+    fields.extend(doc! {"usage_count": 1, "last_used": 1, "mark": 1});
+    loop {
+        let taken = store.pick(pool, pool.uses_per_key, doc! {}, update.clone(), fields.clone()).await;
+        let Some(taken) = taken.map_err(error::of_write)?? else { return Ok(None) };
+        let uses = taken.get_document("mark").ok().and_then(|mark| document::usage_count(mark.get("n")).whole());
+        let uses = uses.and_then(|uses| u32::try_from(uses).ok());
+        let uses = uses.ok_or_else(|| StoreError::Refused("a take left no mark".into()))?;
+        if let Some(secret) = keep::opened(store, pool, &taken, untaken(step, uses)).await? {
+            let (id, usage_count, _) = document::handed_out(&taken, "last_used")?;
+            return Ok(Some(Taken { id, secret, usage_count, uses }));
+        }
+    }
+}
+
+/// What takes these uses back, as long as no other step has counted since.
+fn untaken(step: ObjectId, uses: u32) -> Document {
+    let is_last = doc! {"$eq": ["$mark.b", step]};
+    let before = doc! {"$subtract": ["$usage_count", i64::from(uses)]};
+    doc! {"usage_count": {"$cond": [is_last, before, "$usage_count"]}}
 }

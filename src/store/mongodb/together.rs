@@ -11,9 +11,8 @@ use bson::{Bson, Document, RawDocumentBuf, bson, doc};
 use futures_util::TryStreamExt;
 
 use super::candidates::Candidate;
-use super::expression::{self, NOW};
-use super::lease::leased_key;
-use super::{MongoStore, document, error, filter, lease, sweep};
+use super::expression::{self, NOW, Openable};
+use super::{MongoStore, document, error, filter, keep, lease, sweep};
 use crate::domain::{EntryId, Picks, Policy};
 use crate::store::planted::{self, Bug};
 use crate::store::{FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, StoreError};
@@ -101,7 +100,7 @@ async fn lease_new(
                 let left = missing(requests, &leased);
                 let got = lease_from_first(store, pool, &left).await;
                 // What was leased before is leased, whatever became of this.
-                let got = if leased.is_empty() { got? } else { got.map_err(something_leased)? };
+                let got = if leased.is_empty() { got? } else { got.map_err(lease::something_leased)? };
                 if got.is_empty() {
                     break;
                 }
@@ -119,14 +118,6 @@ async fn lease_new(
         }
     }
     Ok(leased)
-}
-
-/// The same failure where something has been leased already.
-fn something_leased(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Away(cause) | StoreError::Refused(cause) => StoreError::Unresolved(cause),
-        other => other,
-    }
 }
 
 /// The requests that have no key yet.
@@ -156,7 +147,7 @@ async fn lease_each(
     let place = doc! {"$indexOfArray": [{"$literal": &ids}, "$_id"]};
     let update = lease::with_leases(pool, bson!([{"$arrayElemAt": [entries, place]}]));
     let names: Vec<String> = requests.iter().map(|request| request.entry.to_string()).collect();
-    let mut still_usable = still_usable(pool.uses_per_key, candidates);
+    let mut still_usable = still_usable(&store.openable(), pool.uses_per_key, candidates);
     still_usable.extend(without_theirs(requests));
     let won = match store.try_change_each(pool, still_usable, update).await {
         Ok(won) => won,
@@ -173,7 +164,11 @@ async fn lease_each(
     }
     let theirs = doc! {"_id": {"$in": &ids}, "leases.id": {"$in": &names}};
     let read = store.read_each(pool, theirs, lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]}));
-    read.await?.iter().map(|document| leased_key(document).map(|key| (key.entry, key))).collect()
+    let mut leased = Vec::with_capacity(pairs);
+    for document in read.await? {
+        leased.extend(lease::opened(store, pool, &document).await?.map(|key| (key.entry, key)));
+    }
+    Ok(leased)
 }
 
 /// Leases the key that goes first to as many requests as it has uses left.
@@ -189,19 +184,22 @@ async fn lease_from_first(
     let update = lease::with_leases(pool, doc! {"$slice": [entries, {"$toInt": left}]});
     let not_here = without_theirs(requests);
     let fields = lease::projection_of(doc! {"$in": ["$$lease.id", {"$literal": &names}]});
-    let leased = match store.pick(pool, pool.uses_per_key, not_here, update, fields).await {
-        Ok(leased) => leased?,
-        // Another instance was asked the same at this moment: the next look finds its lease.
-        Err(error) if error::is_duplicate(&error) => None,
-        Err(error) => return Err(error::of_write(error)),
-    };
-    let Some(leased) = leased else { return Ok(Vec::new()) };
-    let of_one = |entry: &Bson| {
-        let mut one = leased.clone();
-        one.insert("leases", bson!([entry.clone()]));
-        leased_key(&one).map(|key| (key.entry, key))
-    };
-    leased.get_array("leases").map(Vec::as_slice).unwrap_or_default().iter().map(of_one).collect()
+    loop {
+        let leased = match store.pick(pool, pool.uses_per_key, not_here.clone(), update.clone(), fields.clone()).await {
+            Ok(leased) => leased?,
+            // Another instance was asked the same at this moment: the next look finds its lease.
+            Err(error) if error::is_duplicate(&error) => None,
+            Err(error) => return Err(error::of_write(error)),
+        };
+        let Some(leased) = leased else { return Ok(Vec::new()) };
+        let Some(LeasedKey { secret, .. }) = lease::opened(store, pool, &leased).await? else { continue };
+        let of_one = |entry: &Bson| {
+            let mut one = leased.clone();
+            one.insert("leases", bson!([entry.clone()]));
+            lease::leased_key(&one, &secret).map(|key| (key.entry, key))
+        };
+        return leased.get_array("leases").map(Vec::as_slice).unwrap_or_default().iter().map(of_one).collect();
+    }
 }
 
 pub(super) async fn find_all(
@@ -236,7 +234,8 @@ async fn stamp_each(
     let step = ObjectId::new();
     let mark = doc! {"$mergeObjects": [{"b": step, "s": expression::remembered()}]};
     let update = vec![doc! {"$set": {"last_used": NOW, "mark": mark}}];
-    let won = store.change_each(pool, still_usable(uses_per_key, candidates), update).await?;
+    let still_usable = still_usable(&store.openable(), uses_per_key, candidates);
+    let won = store.change_each(pool, still_usable, update).await?;
     if won < candidates.len() as u64 {
         store.candidates.contested(pool, uses_per_key);
     }
@@ -246,24 +245,28 @@ async fn stamp_each(
     }
     let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
     let theirs = doc! {"_id": {"$in": ids}, "mark.b": step};
-    let read = store.read_each(pool, theirs, doc! {"api_key": 1, "usage_count": 1, "last_used": 1}).await?;
-    let found = read.iter().map(|document| {
-        let (id, secret, usage_count, last_used) = document::handed_out(document, "last_used")?;
-        Ok(FoundKey { id, secret, usage_count, last_used })
-    });
-    found.collect()
+    let mut fields = document::secret_fields();
+    fields.extend(doc! {"usage_count": 1, "last_used": 1});
+    let mut found = Vec::with_capacity(candidates.len());
+    for document in store.read_each(pool, theirs, fields).await? {
+        if let Some(secret) = keep::opened(store, pool, &document, doc! {}).await? {
+            let (id, usage_count, last_used) = document::handed_out(&document, "last_used")?;
+            found.push(FoundKey { id, secret, usage_count, last_used });
+        }
+    }
+    Ok(found)
 }
 
 /// The whole rule for these keys. One that was cool is left to whoever was faster; one that was hot, when there was no
 /// other, may be it still.
-fn still_usable(uses_per_key: u32, candidates: &[Candidate]) -> Document {
+fn still_usable(openable: &Openable<'_>, uses_per_key: u32, candidates: &[Candidate]) -> Document {
     let hot: Vec<ObjectId> =
         candidates.iter().filter(|candidate| candidate.hot).map(|candidate| candidate.id).collect();
     let ids: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.id).collect();
     if planted::has(Bug::GuardDropped) {
         return doc! {"_id": {"$in": ids}};
     }
-    let mut rule = filter::usable(uses_per_key, hot.is_empty());
+    let mut rule = filter::usable(openable, uses_per_key, hot.is_empty());
     rule.insert("_id", doc! {"$in": ids});
     if !hot.is_empty() && hot.len() < candidates.len() {
         let cool = doc! {"$not": [expression::is_hot()]};

@@ -3,10 +3,11 @@
 use bson::oid::ObjectId;
 use rusqlite::params;
 
-use super::{AddedKeys, Step, removed};
+use super::{AddedKeys, Step, known, removed};
 use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{DisabledReason, KeyId, NewKey, Picks, Policy, Timestamp};
 use crate::store::Added;
+use crate::store::vault::Kept;
 
 pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::Result<AddedKeys> {
     let first = match pool.picks {
@@ -15,18 +16,24 @@ pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::
     };
     let mut insert = step.tx.prepare_cached(&format!(
         "INSERT INTO \"{}\" (id, api_key, usage_count, last_used, is_active, resting_until, disabled_reason, note,
-             added_at, \"order\", from_file)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+             added_at, \"order\", from_file, sealed, sealed_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
         pool.collection
     ))?;
     let verdicts: rusqlite::Result<Vec<Added>> = keys
         .iter()
         .zip(0..)
         .map(|(key, place)| {
+            // Under the other text that it can have, no index would keep it out.
+            if step.vault.has_two_texts() && known::known(step, pool, std::slice::from_ref(key))?[0] {
+                return Ok(Added::Known);
+            }
             let id = key.id.unwrap_or_else(|| KeyId::from_bytes(ObjectId::new().bytes()));
+            let Kept { api_key, sealed } = step.vault.keep(pool, id, &key.secret);
+            let (sealed, sealed_by) = sealed.unzip();
             let made = insert.execute(params![
                 id.to_string(),
-                key.secret.expose(),
+                api_key,
                 key.usage_count.min(MAX_USAGE_COUNT),
                 key.last_used.map(Timestamp::as_millis),
                 key.is_active,
@@ -36,6 +43,8 @@ pub(super) fn add(step: &Step<'_>, pool: &Policy, keys: &[NewKey]) -> rusqlite::
                 key.added_at.unwrap_or(step.now).as_millis(),
                 first.map(|first| first + place),
                 key.from_file,
+                sealed,
+                sealed_by,
             ])?;
             if made == 0 {
                 return Ok(Added::Known);

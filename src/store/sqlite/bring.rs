@@ -25,10 +25,8 @@ fn bring_one(step: &Step<'_>, pool: &Policy, key: &NewKey) -> rusqlite::Result<B
 
 /// False = the pool does not have the key.
 fn make_the_files(step: &Step<'_>, pool: &Policy, key: &NewKey) -> rusqlite::Result<bool> {
-    let known = step
-        .tx
-        .prepare_cached(&format!(
-            "UPDATE \"{}\" AS k SET
+    let mut update = step.tx.prepare_cached(&format!(
+        "UPDATE \"{}\" AS k SET
                  usage_count = CASE
                      WHEN k.from_file = 0 AND k.usage_count = 0 AND k.last_used IS NULL
                          AND NOT EXISTS (SELECT 1 {})
@@ -37,15 +35,16 @@ fn make_the_files(step: &Step<'_>, pool: &Policy, key: &NewKey) -> rusqlite::Res
                  disabled_reason = nullif(k.disabled_reason, ?3),
                  from_file = 1
              WHERE k.api_key = ?1",
-            pool.collection,
-            row::leases(pool)
-        ))?
-        .execute((
-            key.secret.expose(),
-            key.usage_count.min(MAX_USAGE_COUNT),
-            DisabledReason::RemovedFromFile.as_str(),
-        ))?;
-    Ok(known > 0)
+        pool.collection,
+        row::leases(pool)
+    ))?;
+    for text in step.vault.texts(pool, &key.secret) {
+        let count = key.usage_count.min(MAX_USAGE_COUNT);
+        if update.execute((text, count, DisabledReason::RemovedFromFile.as_str()))? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn withdraw(step: &Step<'_>, pool: &Policy, ids: &[KeyId]) -> rusqlite::Result<u64> {

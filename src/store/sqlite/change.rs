@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Changed, Step, remove, removed, show::show};
+use super::{Changed, Step, keep, remove, removed, show::show};
 use crate::domain::{DisabledReason, KeyChange, KeyId, KeyRecord, Policy, Secret, Timestamp};
 
 pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChange) -> rusqlite::Result<Changed> {
@@ -24,15 +24,13 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
     }
     step.tx
         .prepare_cached(&format!(
-            "UPDATE \"{}\" SET api_key = coalesce(?2, api_key), usage_count = coalesce(?3, usage_count),
-                 is_active = ?4, resting_until = ?5, disabled_reason = ?6, note = ?7, from_file = ?8,
-                 verified_at = ?9, verdict = ?10, credits = ?11
+            "UPDATE \"{}\" SET usage_count = coalesce(?2, usage_count), is_active = ?3, resting_until = ?4,
+                 disabled_reason = ?5, note = ?6, from_file = ?7, verified_at = ?8, verdict = ?9, credits = ?10
              WHERE id = ?1",
             pool.collection
         ))?
         .execute(params![
             id.to_string(),
-            record.key.secret.as_ref().map(Secret::expose),
             record.key.usage_count.whole(),
             record.key.is_active,
             record.key.resting_until.map(Timestamp::as_millis),
@@ -43,12 +41,22 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
             record.verified.map(|verified| verified.verdict),
             record.verified.and_then(|verified| verified.credits),
         ])?;
+    if let Some(secret) = &change.secret {
+        keep::write(step, pool, id, &step.vault.keep(pool, id, secret))?;
+        // As it is stored now.
+        return Ok(show(step, pool, id)?.map_or(Changed::UnknownKey, |seen| Changed::Changed(Box::new(seen))));
+    }
     Ok(Changed::Changed(Box::new(seen)))
 }
 
 /// Whether another key has the secret.
-fn has_twin(step: &Step<'_>, pool: &Policy, id: KeyId, secret: &Secret) -> rusqlite::Result<bool> {
-    step.tx
-        .prepare_cached(&format!("SELECT 1 FROM \"{}\" WHERE api_key = ?1 AND id <> ?2", pool.collection))?
-        .exists((secret.expose(), id.to_string()))
+pub(super) fn has_twin(step: &Step<'_>, pool: &Policy, id: KeyId, secret: &Secret) -> rusqlite::Result<bool> {
+    let mut twin =
+        step.tx.prepare_cached(&format!("SELECT 1 FROM \"{}\" WHERE api_key = ?1 AND id <> ?2", pool.collection))?;
+    for text in step.vault.texts(pool, secret) {
+        if twin.exists((text, id.to_string()))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

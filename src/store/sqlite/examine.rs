@@ -1,9 +1,13 @@
 //! examine: what a pool's table holds, for the person who must see to it. Reads only.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Row;
 
-use super::{Step, schema};
+use super::{Step, row, schema};
+use crate::domain::secret::STANDS_FOR;
 use crate::domain::{Policy, Secret, UsageCount};
+use crate::store::vault::NotOpened;
 use crate::store::{Examination, InvalidKey};
 
 pub(super) fn examine(step: &Step<'_>, pool: &Policy, listed: u32) -> rusqlite::Result<Examination> {
@@ -20,33 +24,49 @@ pub(super) fn examine(step: &Step<'_>, pool: &Policy, listed: u32) -> rusqlite::
     let table = &pool.collection;
     let documents =
         step.tx.prepare_cached(&format!("SELECT count(*) FROM \"{table}\""))?.query_row([], |row| row.get(0))?;
-    // The table's own checks let none in; another program can have switched them off.
+    // The table's own checks let no other text in; another program can have switched them off. What stands for a secret
+    // is looked at one by one.
+    let sealed = if schema::is_older(step, pool)? { "NULL, NULL" } else { "sealed, sealed_by" };
     let mut rows = step.tx.prepare_cached(&format!(
-        "SELECT id, api_key, usage_count FROM \"{table}\" WHERE NOT ({} AND {}) ORDER BY id",
+        "SELECT id, api_key, {sealed}, usage_count FROM \"{table}\"
+         WHERE NOT ({} AND {}) OR api_key GLOB '{STANDS_FOR}*' ORDER BY id",
         schema::IS_SECRET,
         schema::IS_COUNT
     ))?;
     let mut examination = Examination { exists: true, documents, missing_indexes, ..Examination::default() };
+    let mut encrypted = BTreeMap::new();
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
+        let Some(invalid) = invalid_key(step, pool, row)? else {
+            *encrypted.entry(row::sealed_by(row, [1, 3])?.unwrap_or_default()).or_default() += 1;
+            continue;
+        };
         examination.invalid += 1;
         if examination.invalid_keys.len() < listed as usize {
-            examination.invalid_keys.push(invalid_key(row)?);
+            examination.invalid_keys.push(invalid);
         }
     }
+    examination.encrypted = encrypted.into_iter().collect();
     Ok(examination)
 }
 
-/// What is wrong with a row.
-fn invalid_key(row: &Row<'_>) -> rusqlite::Result<InvalidKey> {
+/// What is wrong with a row; None = nothing.
+fn invalid_key(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Result<Option<InvalidKey>> {
     let mut reasons = Vec::new();
-    if let Err(error) = Secret::parse(row.get_ref(1)?.as_str()?) {
-        reasons.push(format!("api_key {error}"));
+    let id: String = row.get(0)?;
+    if let Ok(known) = id.parse()
+        && let Err(why) = row::secret(step, pool, known, row, [1, 2, 3])?
+    {
+        let text = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
+        reasons.push(match Secret::parse(&text) {
+            Err(error) if why == NotOpened::NoSecret && !text.starts_with(STANDS_FOR) => format!("api_key {error}"),
+            _ => format!("api_key: {why}"),
+        });
     }
-    match UsageCount::from_i64(row.get(2)?) {
+    match UsageCount::from_i64(row.get(4)?) {
         UsageCount::Odd(number) if number < 0.0 => reasons.push("usage_count is negative".to_owned()),
         UsageCount::Odd(_) => reasons.push("usage_count is too large".to_owned()),
         UsageCount::Whole(_) | UsageCount::NotANumber => {}
     }
-    Ok(InvalidKey { id: row.get(0)?, reasons })
+    Ok((!reasons.is_empty()).then_some(InvalidKey { id, reasons }))
 }

@@ -5,7 +5,7 @@ use super::{FoundKey, Seen, Step, look_up::look_up};
 use crate::domain::{Key, KeyRef, Picks, Policy};
 
 pub(super) fn find_usable_key(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<FoundKey>> {
-    pick(step, pool, uses_per_key)?.map(|id| stamp(step, pool, id)).transpose()
+    pick(step, pool, uses_per_key)?.map(|picked| stamp(step, pool, picked)).transpose()
 }
 
 /// As one find after another: each stamps its key, which then goes last.
@@ -23,8 +23,8 @@ pub(super) fn find_all(
         if picked.is_empty() {
             break;
         }
-        for id in picked {
-            found.push(stamp(step, pool, id)?);
+        for picked in picked {
+            found.push(stamp(step, pool, picked)?);
         }
     }
     Ok(found)
@@ -36,7 +36,7 @@ pub(super) fn peek_usable_key(
     uses_per_key: u32,
 ) -> rusqlite::Result<Option<Seen<Key>>> {
     match pick(step, pool, uses_per_key)? {
-        Some(id) => look_up(step, pool, &KeyRef::Id(id)),
+        Some(picked) => look_up(step, pool, &KeyRef::Id(picked.id)),
         None => Ok(None),
     }
 }

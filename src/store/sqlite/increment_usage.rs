@@ -1,6 +1,6 @@
 //! increment_usage: count a use that has happened.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params_from_iter};
 
 use super::look_up::condition;
 use super::{Incremented, Step, row};
@@ -8,12 +8,12 @@ use crate::domain::key::MAX_USAGE_COUNT;
 use crate::domain::{KeyRef, Policy, UsageCount};
 
 pub(super) fn increment_usage(step: &Step<'_>, pool: &Policy, key: &KeyRef) -> rusqlite::Result<Incremented> {
-    let (condition, value) = condition(key);
+    let (condition, values) = condition(step, pool, key);
     let table = &pool.collection;
     let found = step
         .tx
         .prepare_cached(&format!("SELECT k.id, k.usage_count FROM \"{table}\" AS k WHERE {condition}"))?
-        .query_row([value], |found| Ok((row::id(found, 0)?, found.get::<_, u64>(1)?)))
+        .query_row(params_from_iter(values), |found| Ok((row::id(found, 0)?, found.get::<_, u64>(1)?)))
         .optional()?;
     let Some((id, count)) = found else { return Ok(Incremented::UnknownKey) };
     if count >= MAX_USAGE_COUNT {

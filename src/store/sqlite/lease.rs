@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rusqlite::OptionalExtension;
 
-use super::pick::{pick, pick_some, stamp};
-use super::{EntryId, FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, Step, row, settle};
-use crate::domain::{KeyId, LeaseId, Picks, Policy, Timestamp};
+use super::pick::{Picked, pick, pick_some, stamp};
+use super::{EntryId, FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, Step, keep, row, settle};
+use crate::domain::{LeaseId, Picks, Policy, Timestamp};
 use crate::store::planted::{self, Bug};
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
@@ -15,7 +15,7 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
         return Ok(LeaseAnswer::Same(same));
     }
     match pick(step, pool, pool.uses_per_key)? {
-        Some(id) => reserve(step, pool, request, id).map(LeaseAnswer::New),
+        Some(picked) => reserve(step, pool, request, picked).map(LeaseAnswer::New),
         None => Ok(LeaseAnswer::NoUsableKey),
     }
 }
@@ -36,7 +36,7 @@ fn earlier(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::
     Ok(same)
 }
 
-fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, id: KeyId) -> rusqlite::Result<LeasedKey> {
+fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, picked: Picked) -> rusqlite::Result<LeasedKey> {
     let expires_at = step.now.plus(request.ttl);
     step.tx
         .prepare_cached(
@@ -45,12 +45,12 @@ fn reserve(step: &Step<'_>, pool: &Policy, request: &LeaseRequest, id: KeyId) ->
         .execute((
             request.entry.to_string(),
             &pool.collection,
-            id.to_string(),
+            picked.id.to_string(),
             expires_at.as_millis(),
             &request.by,
             request.is_repeatable().then(|| request.idem.as_str()),
         ))?;
-    let FoundKey { id, secret, usage_count, .. } = stamp(step, pool, id)?;
+    let FoundKey { id, secret, usage_count, .. } = stamp(step, pool, picked)?;
     Ok(LeasedKey { entry: request.entry, id, secret, usage_count, expires_at })
 }
 
@@ -83,8 +83,8 @@ pub(super) fn lease_all(
             break;
         }
         let (now, later) = left.split_at(picked.len());
-        for (number, id) in now.iter().zip(picked) {
-            answers[*number] = Some(LeaseAnswer::New(reserve(step, pool, &requests[*number], id)?));
+        for (number, picked) in now.iter().zip(picked) {
+            answers[*number] = Some(LeaseAnswer::New(reserve(step, pool, &requests[*number], picked)?));
         }
         left = later;
     }
@@ -109,24 +109,34 @@ pub(super) fn find_same(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) 
     Ok(Some(same))
 }
 
-/// The open lease, lapsed or not, that the same request got before.
+/// The open lease, lapsed or not, that the same request got before. One of a key whose secret cannot be read any more is
+/// given back.
 fn same_request(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
-    step.tx
+    let same = step
+        .tx
         .prepare_cached(&format!(
-            "SELECT leases.entry, k.id, k.api_key, k.usage_count, leases.expires_at
+            "SELECT leases.entry, k.id, k.usage_count, leases.expires_at, k.api_key, k.sealed, k.sealed_by
              FROM leases JOIN \"{}\" AS k ON k.id = leases.key WHERE leases.collection = ?1 AND leases.idem = ?2",
             pool.collection
         ))?
         .query_row((&pool.collection, request.idem.as_str()), |found| {
-            Ok(LeasedKey {
-                entry: row::parsed::<EntryId>(found, 0)?,
-                id: row::id(found, 1)?,
-                secret: row::secret(found, 2)?,
-                usage_count: found.get(3)?,
-                expires_at: Timestamp::from_millis(found.get(4)?),
-            })
+            let id = row::id(found, 1)?;
+            let (entry, usage_count) = (row::parsed::<EntryId>(found, 0)?, found.get(2)?);
+            let expires_at = Timestamp::from_millis(found.get(3)?);
+            let leased = |secret| LeasedKey { entry, id, secret, usage_count, expires_at };
+            let secret = row::secret(step, pool, id, found, [4, 5, 6])?;
+            Ok(secret.map(leased).map_err(|why| (entry, id, why)))
         })
-        .optional()
+        .optional()?;
+    match same {
+        Some(Err((entry, id, why))) => {
+            keep::give_up(step, pool, id, why)?;
+            step.tx.prepare_cached("DELETE FROM leases WHERE entry = ?1")?.execute([entry.to_string()])?;
+            Ok(None)
+        }
+        Some(Ok(same)) => Ok(Some(same)),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn renew(

@@ -24,7 +24,7 @@ pub(super) fn list(step: &Step<'_>, pool: &Policy, page: Page) -> rusqlite::Resu
             && let Some(found) = rows.next()?
         {
             let in_state = match page.state {
-                Some(wanted) => state(&row::key(found)?, pool.uses_per_key, step.now) == wanted,
+                Some(wanted) => state(&row::key(step, pool, found)?, pool.uses_per_key, step.now) == wanted,
                 None => true,
             };
             if in_state {

@@ -12,6 +12,7 @@ mod examine;
 mod find_usable_key;
 mod increment_usage;
 mod judge;
+mod keep;
 mod key_request;
 mod known;
 mod lease;
@@ -43,9 +44,10 @@ use rusqlite::Transaction;
 pub use self::backup::back_up;
 use self::schema::OpenError;
 use self::worker::Worker;
+use super::vault::Vault;
 use super::{
-    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, LeaseAnswer, LeaseRequest,
-    LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
+    AddedKeys, Brought, Changed, DatabaseFound, Examination, FoundKey, Incremented, Keeping, KeptAnew, LeaseAnswer,
+    LeaseRequest, LeasedKey, Page, Seen, Settled, Store, StoreError, Taken,
 };
 use crate::domain::{
     EntryId, Key, KeyChange, KeyId, KeyRecord, KeyRef, KeyRequest, LeaseId, NewKey, OpenLease, Policy, PoolStats,
@@ -63,11 +65,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it where there is none. `patience` is how long a write waits for other processes.
+    /// Opens the file, or makes it where there is none. `patience` is how long a write waits for other processes; `vault`
+    /// how secrets are kept.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] for a file that is damaged or another program's: it is left as it is.
-    pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    pub async fn open(path: &Path, patience: Duration, vault: Vault) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let file = path.clone();
         tokio::task::spawn_blocking(move || {
@@ -75,9 +78,12 @@ impl SqliteStore {
             let listing = schema::open(&file, patience)?;
             // Its thread waits for other processes itself.
             writing.busy_timeout(Duration::ZERO)?;
-            let writer = Worker::start("keylend-writer", writing, &file, patience).map_err(OpenError::Thread)?;
-            let reader = Worker::start("keylend-reader", reading, &file, patience).map_err(OpenError::Thread)?;
-            let lister = Worker::start("keylend-lister", listing, &file, patience).map_err(OpenError::Thread)?;
+            let writer =
+                Worker::start("keylend-writer", writing, &file, patience, vault.clone()).map_err(OpenError::Thread)?;
+            let reader =
+                Worker::start("keylend-reader", reading, &file, patience, vault.clone()).map_err(OpenError::Thread)?;
+            let lister =
+                Worker::start("keylend-lister", listing, &file, patience, vault.clone()).map_err(OpenError::Thread)?;
             Ok(Self { path: file, writer, reader, lister })
         })
         .await
@@ -107,10 +113,11 @@ impl SqliteStore {
     }
 }
 
-/// One transaction and the instant at which it happens.
+/// One transaction, the instant at which it happens, and how secrets are kept.
 struct Step<'a> {
     tx: Transaction<'a>,
     now: Timestamp,
+    vault: &'a Vault,
 }
 
 #[async_trait]
@@ -129,7 +136,7 @@ impl Store for SqliteStore {
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
         let pool = pool.clone();
-        self.write(move |step| schema::prepare(step, &pool)).await?;
+        self.write(move |step| schema::prepare(step, &pool)).await?.map_err(StoreError::Unusable)?;
         Ok(Vec::new())
     }
 
@@ -140,7 +147,8 @@ impl Store for SqliteStore {
 
     async fn peek_usable_key(&self, pool: &Policy, uses_per_key: u32) -> Result<Option<Seen<Key>>, StoreError> {
         let pool = pool.clone();
-        self.read(move |step| find_usable_key::peek_usable_key(step, &pool, uses_per_key)).await
+        // One whose secret cannot be read is given up on the way.
+        self.write(move |step| find_usable_key::peek_usable_key(step, &pool, uses_per_key)).await
     }
 
     async fn increment_usage(&self, pool: &Policy, key: &KeyRef) -> Result<Incremented, StoreError> {
@@ -271,6 +279,11 @@ impl Store for SqliteStore {
     ) -> Result<Option<Seen<KeyRecord>>, StoreError> {
         let (pool, secret) = (pool.clone(), secret.clone());
         self.write(move |step| judge::judge(step, &pool, id, &secret, verdict)).await
+    }
+
+    async fn keep_anew(&self, pool: &Policy, id: KeyId, keeping: Keeping) -> Result<KeptAnew, StoreError> {
+        let pool = pool.clone();
+        self.write(move |step| keep::keep_anew(step, &pool, id, keeping)).await
     }
 
     async fn request_key(&self, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {

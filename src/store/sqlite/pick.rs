@@ -2,13 +2,14 @@
 
 use rusqlite::named_params;
 
-use super::{FoundKey, Step, row};
-use crate::domain::{KeyId, Picks, Policy};
+use super::{FoundKey, Step, keep, row};
+use crate::domain::{KeyId, Picks, Policy, Secret};
 use crate::store::planted::{self, Bug};
+use crate::store::vault::Vault;
 
 /// What a usable key is, of the row `k`; the rule of `domain::state`. The switch and the count come first, as the
 /// index has them; `:count` goes through the counts below the limit.
-fn usable(pool: &Policy) -> String {
+fn usable(vault: &Vault, pool: &Policy) -> String {
     let held = match () {
         () if planted::has(Bug::GuardDropped) => "0".to_owned(),
         () if planted::has(Bug::LapsedIsFree) => {
@@ -18,12 +19,20 @@ fn usable(pool: &Policy) -> String {
     };
     format!(
         "k.is_active = 1 AND k.usage_count = :count AND (k.resting_until IS NULL OR k.resting_until <= :now)
-         AND k.usage_count + {held} < :uses_per_key"
+         AND k.usage_count + {held} < :uses_per_key AND {}",
+        keep::openable(vault)
     )
 }
 
+/// A key to hand out.
+pub(super) struct Picked {
+    pub(super) id: KeyId,
+    pub(super) secret: Secret,
+    pub(super) usage_count: u64,
+}
+
 /// The usable key to hand out next; None where there is none.
-pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<KeyId>> {
+pub(super) fn pick(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqlite::Result<Option<Picked>> {
     Ok(pick_some(step, pool, uses_per_key, 1)?.pop())
 }
 
@@ -36,7 +45,22 @@ pub(super) fn pick_some(
     pool: &Policy,
     uses_per_key: u32,
     wanted: usize,
-) -> rusqlite::Result<Vec<KeyId>> {
+) -> rusqlite::Result<Vec<Picked>> {
+    loop {
+        let first = first(step, pool, uses_per_key, wanted)?;
+        let mut picked = Vec::with_capacity(first.len());
+        for id in &first {
+            let read = keep::read(step, pool, *id)?;
+            picked.extend(read.map(|(secret, usage_count)| Picked { id: *id, secret, usage_count }));
+        }
+        // One whose secret cannot be read is no longer among the first.
+        if picked.len() == first.len() {
+            return Ok(picked);
+        }
+    }
+}
+
+fn first(step: &Step<'_>, pool: &Policy, uses_per_key: u32, wanted: usize) -> rusqlite::Result<Vec<KeyId>> {
     let table = &pool.collection;
     let place = match pool.picks {
         Picks::LeastRecentlyUsed => "k.last_used",
@@ -47,7 +71,7 @@ pub(super) fn pick_some(
     ))?;
     let mut first = step.tx.prepare_cached(&format!(
         "SELECT k.id, {place} FROM \"{table}\" AS k WHERE {} ORDER BY {place}, k.id LIMIT :wanted",
-        usable(pool)
+        usable(step.vault, pool)
     ))?;
     // None, never used or no order, is before every number: both here and in the index.
     let mut found: Vec<(Option<i64>, KeyId)> = Vec::new();
@@ -66,16 +90,11 @@ pub(super) fn pick_some(
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-/// Stamps a key that is handed out, and reads what its caller gets. In two statements, for SQLite keeps what one with
-/// RETURNING answers in a table that it makes anew each time.
-pub(super) fn stamp(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<FoundKey> {
-    let (table, text) = (&pool.collection, id.to_string());
+/// Stamps a key that is handed out.
+pub(super) fn stamp(step: &Step<'_>, pool: &Policy, picked: Picked) -> rusqlite::Result<FoundKey> {
+    let Picked { id, secret, usage_count } = picked;
     step.tx
-        .prepare_cached(&format!("UPDATE \"{table}\" SET last_used = ?2 WHERE id = ?1"))?
-        .execute((&text, step.now.as_millis()))?;
-    step.tx
-        .prepare_cached(&format!("SELECT api_key, usage_count FROM \"{table}\" WHERE id = ?1"))?
-        .query_row([&text], |found| {
-            Ok(FoundKey { id, secret: row::secret(found, 0)?, usage_count: found.get(1)?, last_used: step.now })
-        })
+        .prepare_cached(&format!("UPDATE \"{}\" SET last_used = ?2 WHERE id = ?1", pool.collection))?
+        .execute((id.to_string(), step.now.as_millis()))?;
+    Ok(FoundKey { id, secret, usage_count, last_used: step.now })
 }

@@ -2,23 +2,34 @@
 
 use super::Step;
 use crate::domain::{KeyRecord, Policy, Secret};
-use crate::store::removed::name;
+use crate::store::removed::names;
 
 /// Keeps the file from bringing this key back.
 pub(super) fn remember(step: &Step<'_>, pool: &Policy, record: &KeyRecord) -> rusqlite::Result<()> {
     let Some(secret) = &record.key.secret else { return Ok(()) };
+    let name = &names(step.vault, pool, secret)[0];
     step.tx
         .prepare_cached("INSERT OR REPLACE INTO keylend_meta (name, value) VALUES (?1, ?2)")?
-        .execute((name(pool, secret), step.now.as_millis()))
+        .execute((name, step.now.as_millis()))
         .map(|_| ())
 }
 
 /// Whether the file is kept from bringing it.
 pub(super) fn is_removed(step: &Step<'_>, pool: &Policy, secret: &Secret) -> rusqlite::Result<bool> {
-    step.tx.prepare_cached("SELECT 1 FROM keylend_meta WHERE name = ?1")?.exists([name(pool, secret)])
+    let mut find = step.tx.prepare_cached("SELECT 1 FROM keylend_meta WHERE name = ?1")?;
+    for name in names(step.vault, pool, secret) {
+        if find.exists([name])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The pool has the key again.
 pub(super) fn forget(step: &Step<'_>, pool: &Policy, secret: &Secret) -> rusqlite::Result<()> {
-    step.tx.prepare_cached("DELETE FROM keylend_meta WHERE name = ?1")?.execute([name(pool, secret)]).map(|_| ())
+    let mut forget = step.tx.prepare_cached("DELETE FROM keylend_meta WHERE name = ?1")?;
+    for name in names(step.vault, pool, secret) {
+        forget.execute([name])?;
+    }
+    Ok(())
 }

@@ -4,16 +4,18 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Row};
 
 use super::Step;
+use crate::domain::secret::STANDS_FOR;
 use crate::domain::{
     DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount, Verified,
 };
+use crate::store::vault::{NotOpened, Stored};
 
 /// The columns that [`key`] reads, of the pool's table as `k`.
 pub(super) fn key_columns(pool: &Policy) -> String {
     let leases = leases(pool);
     format!(
         "k.id, k.api_key, k.usage_count, k.last_used, k.is_active, k.resting_until,
-         (SELECT count(*) {leases}), (SELECT min(expires_at) {leases})"
+         (SELECT count(*) {leases}), (SELECT min(expires_at) {leases}), k.sealed, k.sealed_by"
     )
 }
 
@@ -35,14 +37,15 @@ pub(super) fn leases(pool: &Policy) -> String {
 /// Reads [`record_columns`], and the leases beside them.
 pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let mut record = KeyRecord {
-        key: key(row)?,
-        order: row.get(8)?,
+        key: key(step, pool, row)?,
+        order: row.get(10)?,
         leases: Vec::new(),
-        disabled_reason: text(row, 9)?.as_deref().and_then(DisabledReason::of_word),
-        note: text(row, 10)?,
-        added_at: instant(row, 11)?,
-        from_file: row.get(12)?,
-        verified: Verified::of(instant(row, 13)?, text(row, 14)?.as_deref(), row.get(15)?),
+        disabled_reason: text(row, 11)?.as_deref().and_then(DisabledReason::of_word),
+        note: text(row, 12)?,
+        added_at: instant(row, 13)?,
+        from_file: row.get(14)?,
+        verified: Verified::of(instant(row, 15)?, text(row, 16)?.as_deref(), row.get(17)?),
+        sealed_by: sealed_by(row, [1, 9])?,
     };
     if record.key.open_leases.is_some_and(|open| open > 0) {
         let mut leases = step.tx.prepare_cached(
@@ -66,11 +69,18 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }
 
+/// The name of the key that a secret is encrypted with, by the columns of `api_key` and `sealed_by`; None = it is not.
+pub(super) fn sealed_by(row: &Row<'_>, [api_key, sealed_by]: [usize; 2]) -> rusqlite::Result<Option<String>> {
+    let is_sealed = row.get_ref(api_key)?.as_bytes()?.starts_with(STANDS_FOR.as_bytes());
+    if is_sealed { text(row, sealed_by) } else { Ok(None) }
+}
+
 /// Reads [`key_columns`].
-pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+pub(super) fn key(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Result<Key> {
+    let id = id(row, 0)?;
     Ok(Key {
-        id: id(row, 0)?,
-        secret: Secret::parse(row.get_ref(1)?.as_str()?).ok(),
+        id,
+        secret: secret(step, pool, id, row, [1, 8, 9])?.ok(),
         usage_count: UsageCount::from_i64(row.get(2)?),
         last_used: instant(row, 3)?,
         is_active: row.get(4)?,
@@ -93,10 +103,20 @@ where
     text.parse().map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
-/// The secret in a row; the table's own check lets no other text in.
-pub(super) fn secret(row: &Row<'_>, column: usize) -> rusqlite::Result<Secret> {
-    Secret::parse(row.get_ref(column)?.as_str()?)
-        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+/// The secret of a key, by the columns of `api_key`, `sealed` and `sealed_by`; the inner error says why there is none.
+pub(super) fn secret(
+    step: &Step<'_>,
+    pool: &Policy,
+    id: KeyId,
+    row: &Row<'_>,
+    [api_key, sealed, sealed_by]: [usize; 3],
+) -> rusqlite::Result<Result<Secret, NotOpened>> {
+    let Ok(api_key) = std::str::from_utf8(row.get_ref(api_key)?.as_bytes()?) else {
+        return Ok(Err(NotOpened::NoSecret));
+    };
+    let sealed = row.get_ref(sealed)?.as_bytes_or_null()?;
+    let sealed_by = row.get_ref(sealed_by)?.as_bytes_or_null()?.and_then(|text| std::str::from_utf8(text).ok());
+    Ok(step.vault.open(pool, id, Stored { api_key, sealed, sealed_by }))
 }
 
 pub(super) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{Step, busy};
 use crate::domain::{Picks, Policy};
-use crate::store::StoreError;
+use crate::store::{StoreError, vault};
 
 /// Marks a file as keylend's in its header: "klnd".
 const APPLICATION_ID: i32 = 0x6b6c_6e64;
@@ -51,7 +51,14 @@ const SHARED_TABLES: &str = "
 ";
 
 /// The columns that tables of the same version may lack: programs that do not know them pass them over.
-const LATER_COLUMNS: [(&str, &str); 3] = [("verified_at", "INTEGER"), ("verdict", "TEXT"), ("credits", "REAL")];
+const LATER_COLUMNS: [(&str, &str); 6] = [
+    ("verified_at", "INTEGER"),
+    ("verdict", "TEXT"),
+    ("credits", "REAL"),
+    ("sealed", "BLOB"),
+    ("sealed_by", "TEXT"),
+    ("unreadable", "BLOB"),
+];
 
 /// What `id`, `api_key` and `usage_count` must be; the rules of `domain::secret` and `domain::key`. For the functions of
 /// SQLite a text ends with the first NUL in it.
@@ -175,7 +182,17 @@ pub(super) fn damaged(file: &str) -> StoreError {
 /// - `NAME_by_last_used` or `NAME_by_order`: the pick, which goes through the counts below the limit one by one and
 ///   so never walks spent keys.
 /// - `NAME_by_place`, in an `in_order` pool: the list.
-pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
+///
+/// The inner error says which of this instance's keys for secrets are other ones than the store knows, and what to do.
+pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<Result<(), String>> {
+    for (name, fingerprint, setting) in step.vault.recorded() {
+        step.tx.execute("INSERT OR IGNORE INTO keylend_meta (name, value) VALUES (?1, ?2)", (&name, &fingerprint))?;
+        let known: String =
+            step.tx.query_row("SELECT value FROM keylend_meta WHERE name = ?1", [&name], |row| row.get(0))?;
+        if known != fingerprint {
+            return Ok(Err(vault::other_key(&name, setting)));
+        }
+    }
     let table = &pool.collection;
     step.tx.execute_batch(&format!(
         r#"
@@ -193,7 +210,10 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
             from_file INTEGER NOT NULL DEFAULT 0 CHECK (from_file IN (0, 1)),
             verified_at INTEGER,
             verdict TEXT,
-            credits REAL
+            credits REAL,
+            sealed BLOB,
+            sealed_by TEXT,
+            unreadable BLOB
         ) STRICT;
         "#
     ))?;
@@ -205,7 +225,15 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<()> {
     for (name, columns) in indexes(pool) {
         step.tx.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{name}\" ON \"{table}\" ({columns});"))?;
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+/// Whether the table of a pool was made by an older program, and lacks columns.
+pub(super) fn is_older(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<bool> {
+    let (last, _) = LATER_COLUMNS[LATER_COLUMNS.len() - 1];
+    // By a statement, which sees what other connections have made since this one looked.
+    let mut column = step.tx.prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?;
+    column.exists((&pool.collection, last)).map(|is_there| !is_there)
 }
 
 /// The names of the indexes of a pool's table, and their columns.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Step, busy, schema};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
+use crate::store::vault::Vault;
 
 /// How many steps may stand in line; who comes later waits to stand in it.
 pub(super) const QUEUE: usize = 1024;
@@ -97,6 +98,7 @@ impl Drop for Worker {
 struct Line {
     connection: Connection,
     file: File,
+    vault: Vault,
     /// How long a write waits for other processes.
     patience: Duration,
     /// The end of the last write.
@@ -109,11 +111,18 @@ struct Line {
 
 impl Worker {
     /// Starts it on an open `connection` to the file at `path`.
-    pub(super) fn start(name: &str, connection: Connection, path: &Path, patience: Duration) -> std::io::Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        connection: Connection,
+        path: &Path,
+        patience: Duration,
+        vault: Vault,
+    ) -> std::io::Result<Self> {
         let file = File::at(path)?;
         let (jobs, mut line) = mpsc::channel::<Job>(QUEUE);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut state = Line { connection, file, patience, written: Instant::now(), version: 0, alone_for: 0 };
+            let mut state =
+                Line { connection, file, vault, patience, written: Instant::now(), version: 0, alone_for: 0 };
             let mut jobs = Vec::with_capacity(TOGETHER);
             while line.blocking_recv_many(&mut jobs, TOGETHER) > 0 {
                 state.work(&mut jobs);
@@ -195,7 +204,8 @@ impl Line {
             std::thread::sleep(LEAVE_FREE.saturating_sub(self.written.elapsed()));
         }
         let begin = || Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
-        let mut step = Step { tx: busy::wait(self.patience, begin).map_err(refused)?, now: Timestamp::from_millis(0) };
+        let tx = busy::wait(self.patience, begin).map_err(refused)?;
+        let mut step = Step { tx, now: Timestamp::from_millis(0), vault: &self.vault };
         let version: i64 = step
             .tx
             .prepare_cached("PRAGMA data_version")
@@ -234,7 +244,7 @@ impl Line {
 
     fn read<T>(&mut self, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.file.check()?;
-        transact(self.connection.transaction().map_err(refused)?, step)
+        transact(self.connection.transaction().map_err(refused)?, &self.vault, step)
     }
 }
 
@@ -262,8 +272,12 @@ impl File {
     }
 }
 
-fn transact<T>(tx: Transaction<'_>, step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-    let step_in = Step { now: now(&tx).map_err(refused)?, tx };
+fn transact<T>(
+    tx: Transaction<'_>,
+    vault: &Vault,
+    step: impl FnOnce(&Step<'_>) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let step_in = Step { now: now(&tx).map_err(refused)?, tx, vault };
     // A step that fails drops the transaction, which rolls it back.
     let value = step(&step_in).map_err(refused)?;
     commit(step_in.tx)?;

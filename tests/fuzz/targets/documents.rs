@@ -4,9 +4,10 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, RawArray, RawBsonRef, RawDocument, RawDocumentBuf};
 use keylend::domain::key::MAX_USAGE_COUNT;
 use keylend::domain::state::state;
-use keylend::domain::{KeyId, KeyRecord, NewKey, OpenLease, Place, Policy, State, Timestamp, UsageCount};
-use keylend::store::mongodb::document::{instant, key, lossy, record};
+use keylend::domain::{Key, KeyId, KeyRecord, NewKey, OpenLease, Place, Policy, State, Timestamp, UsageCount};
+use keylend::store::mongodb::document::{self, instant, lossy};
 use keylend::store::mongodb::stored;
+use keylend::store::vault::Vault;
 use keylend::wire::record::KeyRecordReply;
 
 use super::{all_of, assert_key, assert_secret, assert_untold, written_out};
@@ -35,6 +36,19 @@ pub fn documents(input: &[u8]) {
     if let Some(key) = as_new(&record) {
         assert_written(&record, &key);
     }
+}
+
+fn pool() -> Policy {
+    let [stability, ..] = Policy::built_in();
+    stability
+}
+
+fn key(document: &Document) -> Option<Key> {
+    document::key(&Vault::default(), &pool(), document)
+}
+
+fn record(document: &Document) -> Option<KeyRecord> {
+    document::record(&Vault::default(), &pool(), document)
 }
 
 /// The document of an input; None where it is none that a server would store.
@@ -143,7 +157,8 @@ fn as_new(record: &KeyRecord) -> Option<NewKey> {
 
 fn assert_written(record: &KeyRecord, new: &NewKey) {
     assert_key(new);
-    let document = stored(new, object_id(record.key.id), record.order, NOW);
+    let kept = Vault::default().keep(&pool(), record.key.id, &new.secret);
+    let document = stored(new, object_id(record.key.id), kept, record.order, NOW);
     let bytes = RawDocumentBuf::try_from(&document).expect("a document has bytes");
     let read = lossy(bytes).expect("what was written is read");
     let again = self::record(&read).expect("what was written is a key");

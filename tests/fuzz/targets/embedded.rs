@@ -9,6 +9,7 @@ use keylend::pool::{Pool, Pools};
 use keylend::store::Page;
 use keylend::store::Store;
 use keylend::store::sqlite::SqliteStore;
+use keylend::store::vault::Vault;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -48,7 +49,9 @@ impl Embedded {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let [policy, ..] = Policy::built_in();
         let (store, pools) = runtime.block_on(async {
-            let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE).await.expect("it can be opened");
+            let store = SqliteStore::open(&folder.path().join("keylend.db"), PATIENCE, Vault::default())
+                .await
+                .expect("it can be opened");
             let store = Arc::new(store);
             let pools = Pools::new(Arc::clone(&store) as Arc<dyn Store>, [policy.clone()], PATIENCE);
             pools.prepare().await.expect("a new file can be prepared");

@@ -14,6 +14,7 @@ mod keylend_toml;
 mod provider;
 mod request_head;
 mod rows;
+mod sealed;
 mod state_file;
 mod tokens;
 
@@ -34,6 +35,7 @@ pub use keylend_toml::keylend_toml;
 pub use provider::provider;
 pub use request_head::request_head;
 pub use rows::rows;
+pub use sealed::sealed;
 pub use state_file::state_file;
 pub use tokens::tokens;
 

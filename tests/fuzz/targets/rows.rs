@@ -1,5 +1,5 @@
 //! Rows of the embedded store, as another program can write them: whatever the table's own checks let in. An input is a
-//! JSON object of columns and their values; a list of numbers is text of these bytes.
+//! JSON object of columns and their values; a list of numbers is text of these bytes, one as `bytes` of an object the bytes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{assert_secret, assert_untold, written_out};
 static KEPT: Kept = Kept::new();
 
 /// The columns of a pool's table.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 17] = [
     "id",
     "api_key",
     "usage_count",
@@ -32,6 +32,9 @@ const COLUMNS: [&str; 14] = [
     "verified_at",
     "verdict",
     "credits",
+    "sealed",
+    "sealed_by",
+    "unreadable",
 ];
 
 /// The columns of a lease that another program can fill.
@@ -71,7 +74,11 @@ fn value(json: &Value) -> (Stored, &'static str) {
             let bytes = bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok());
             (Stored::Blob(bytes.collect()), "CAST(? AS TEXT)")
         }
-        Value::Object(_) => (Stored::Null, "?"),
+        // Bytes as they are.
+        Value::Object(members) => {
+            let bytes = members.get("bytes").and_then(Value::as_array).into_iter().flatten();
+            (Stored::Blob(bytes.filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect()), "?")
+        }
     }
 }
 
