@@ -38,7 +38,15 @@ fn text(bytes: &[u8]) -> String {
 
 async fn keys_are_added_imported_listed_and_found(place: Place) {
     let terminal = Terminal::new(&place);
-    assert_eq!(terminal.says(0, &["keys", "add", "sk-0123456789abcdef"]), "1 added, 0 known, 0 invalid\n");
+    assert_eq!(text(&terminal.run(&["keys", "add"], "sk-0123456789abcdef").stdout), "1 added, 0 known, 0 invalid\n");
+    // Others on the machine see what is given on a command line; it is not repeated either.
+    let given = terminal.run(&["keys", "add", "sk-given-0123456789"], "");
+    assert_eq!(
+        (given.status.code(), text(&given.stderr).contains("others can see them")),
+        (Some(64), true),
+        "{given:?}"
+    );
+    assert!(!text(&given.stderr).contains("sk-given"), "{given:?}");
     let piped = terminal.run(&["keys", "add", "-", "--json"], "sk-second-0123456789\nsk-0123456789abcdef\n");
     let summary: Value = serde_json::from_slice(&piped.stdout).unwrap();
     assert_eq!((&summary["added"], &summary["known"]), (&Value::from(1), &Value::from(1)));
@@ -136,7 +144,7 @@ fn a_foreign_or_damaged_file_is_refused_and_left_as_it_is() {
 #[test]
 fn a_program_that_ended_leaves_all_keys_in_the_one_file() {
     let folder = tempfile::tempdir().unwrap();
-    output(keylend(&folder, &[], &["keys", "add", "sk-0123456789abcdef"]), "");
+    output(keylend(&folder, &[], &["keys", "add"]), "sk-0123456789abcdef");
     let names = |folder: &TempDir| {
         let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect();
         names.sort();
@@ -153,7 +161,7 @@ fn a_program_that_ended_leaves_all_keys_in_the_one_file() {
 #[test]
 fn the_file_of_the_embedded_store_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
-    output(keylend(&folder, &[], &["keys", "add", "sk-0123456789abcdef"]), "");
+    output(keylend(&folder, &[], &["keys", "add"]), "sk-0123456789abcdef");
     let mode = std::fs::metadata(folder.path().join("keylend.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{PoolArguments, import};
 use crate::cli::act::Acts;
 use crate::cli::{Failure, store};
-use crate::config::Settings;
+use crate::config::{Fault, Settings};
 use crate::pool::import::{Import, SECRETS};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -21,10 +21,10 @@ const PROMPT: &str = "Key (not shown; an empty line ends): ";
 
 #[derive(Args)]
 pub(in crate::cli) struct AddArguments {
-    /// Keys; other users of this machine can see what is given here, so leave them out to be asked for them, or to have
-    /// them read from standard input, one a line (which - says as well)
-    #[arg(value_name = "KEY")]
-    keys: Vec<String>,
+    /// Read them from standard input, one a line, also from a terminal
+    // Not one of these values only, for the complaint would repeat another.
+    #[arg(value_name = "-")]
+    input: Vec<String>,
     /// Ask the provider first: what it rejects, or gives no more on, is not added
     #[arg(long)]
     verify: bool,
@@ -32,11 +32,8 @@ pub(in crate::cli) struct AddArguments {
     pool: PoolArguments,
 }
 
-/// Reads standard input to its end, or asks for keys where that is a terminal.
-async fn read_or_ask(import: &mut Import<'_>) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() {
-        return import::read_into(import, io::stdin().lock(), &|_| {}).await;
-    }
+/// Asks a person for keys.
+async fn ask(import: &mut Import<'_>) -> Result<(), Failure> {
     loop {
         // Wiped when it is dropped, as every secret is.
         let typed = SecretString::from(rpassword::prompt_password(PROMPT)?);
@@ -48,6 +45,12 @@ async fn read_or_ask(import: &mut Import<'_>) -> Result<(), Failure> {
 }
 
 pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<(), Failure> {
+    // What stands on a command line can be seen by others on the machine.
+    if arguments.input.iter().any(|given| given != "-") {
+        let advice = "keys are not given on the command line, where others can see them: leave them out to be asked for them, \
+                      or send them on standard input, one a line";
+        return Err(Failure::Usage(vec![Fault::new("KEY", advice)]));
+    }
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
     let mut import = Import::new(pool, SECRETS);
@@ -55,15 +58,9 @@ pub(super) async fn run(settings: &Settings, arguments: AddArguments) -> Result<
         import = import.verifying()?;
     }
     let begun = Acts::of(settings)?.begin("add", Some(&pool.policy().name), None).await?;
-    if arguments.keys.is_empty() {
-        read_or_ask(&mut import).await?;
-    }
-    for key in &arguments.keys {
-        if key == "-" {
-            import::read_into(&mut import, io::stdin().lock(), &|_| {}).await?;
-        } else {
-            import.push_secret(key).await?;
-        }
+    match arguments.input.is_empty() && io::stdin().is_terminal() {
+        true => ask(&mut import).await?,
+        false => import::read_into(&mut import, io::stdin().lock(), &|_| {}).await?,
     }
     let summary = import.finish().await?;
     begun.done(None, "keys were added");
