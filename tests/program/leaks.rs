@@ -105,8 +105,9 @@ async fn no_secret_is_stored_or_copied_or_travels_in_the_clear(place: Place) {
     let (url, wire) = tls::tapped(&program.url);
     let spy = Spy { client: tls::client(), url };
     let leases = ask_for_all(&spy).await;
-    type_all(&folder, &settings);
     are_clean("the store", &stored(&place).await);
+    type_all(&folder, &settings);
+    are_clean("the store after all commands", &stored(&place).await);
     if matches!(place, Place::Folder(_)) {
         let made = output(keylend(&folder, &settings, &["backup", "copy.db"]), "");
         assert!(made.status.success(), "{made:?}");
