@@ -140,3 +140,14 @@ fn links_that_lead_nowhere_are_found() {
         assert_eq!(fault(link, Path::new("docs/keys.md"), &all).is_none(), is_good, "{link}");
     }
 }
+
+#[test]
+fn the_index_leads_to_every_paper() {
+    let (index, all) = (Path::new("docs/README.md"), papers());
+    let text = &all.iter().find(|(path, _)| path == index).unwrap().1;
+    let links: Vec<String> = read(text).links.into_iter().map(|(_, link)| link).collect();
+    let beside = all.iter().filter(|(path, _)| path.parent() == Some(Path::new("docs")) && path != index);
+    let names = beside.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let missing: Vec<String> = names.filter(|name| !links.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/README.md does not lead to {missing:?}");
+}
