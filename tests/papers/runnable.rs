@@ -5,6 +5,7 @@
 //! a server, which is then started before the first block.
 
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 
@@ -13,6 +14,9 @@ use tempfile::TempDir;
 use crate::database::TestDatabase;
 use crate::typed::{self, Block, Desk, alike, blocks};
 use crate::{ROOT, papers};
+
+// Makes cargo build the tests anew when the variable comes or goes: test-with looks at it while they are built.
+const _: Option<&str> = option_env!("KEYLEND_TEST_PYTHON");
 
 /// Papers of which every block is typed elsewhere, each with documents or a folder of its own.
 const TYPED_ELSEWHERE: [&str; 2] = ["docs/api.md", "docs/moving-over.md"];
@@ -86,10 +90,19 @@ fn type_paper(name: &str, mut blocks: Vec<Block>, with: With) {
     if let Some(database) = &database {
         in_place_of.push((DATABASE, inside(&database.uri, &database.name)));
     }
+    // Those who type in a checkout have the client at hand. pip is kept from the network and from the Python of others.
+    symlink(Path::new(ROOT).join("clients"), folder.path().join("clients")).unwrap();
+    let installed = folder.path().join("installed").display().to_string();
     let environment = [
         ("FLASK_RUN_PORT", ports[0].to_string()),
         ("KEYLEND_URL", format!("http://127.0.0.1:{}", ports[0])),
-        ("PYTHONPATH", Path::new(ROOT).join("clients/python/src").display().to_string()),
+        ("PIP_NO_INDEX", "1".to_owned()),
+        ("PIP_NO_DEPS", "1".to_owned()),
+        // So it is said that the build takes what is installed.
+        ("PIP_NO_BUILD_ISOLATION", "0".to_owned()),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
+        ("PIP_TARGET", installed.clone()),
+        ("PYTHONPATH", installed),
     ];
     let python = std::env::var("KEYLEND_TEST_PYTHON").ok().filter(|_| with == With::Python);
     let mut programs = vec![Path::new(env!("CARGO_BIN_EXE_keylend")).parent().unwrap()];
