@@ -9,6 +9,7 @@ mod pools;
 mod provider;
 mod secret_files;
 mod source;
+pub mod table;
 mod tokens;
 
 use std::fmt;
@@ -20,60 +21,12 @@ use std::time::Duration;
 pub use bot::{AlertLow, BotSettings};
 use bytesize::ByteSize;
 pub use source::{Flags, Origin, Source};
+pub use table::SETTINGS;
 
 use crate::domain::{Policy, Tokens};
 use crate::store::mongodb::MongoUri;
 use crate::store::vault::Vault;
 use crate::telemetry::{self, LogFormat};
-
-/// All that can be set, by the names of the variables: the server's, and the Discord bot's. One `.env` and one
-/// `keylend.toml` hold both; each program reads its own.
-pub const SETTINGS: [&str; 44] = [
-    "MONGODB_URI",
-    "MONGODB_URI_FILE",
-    "MONGO_URI",
-    "MONGO_URI_FILE",
-    "MONGODB_DATABASE",
-    "KEYLEND_DATA",
-    "KEYLEND_STORE_TIMEOUT",
-    "KEYLEND_LISTEN",
-    "FLASK_RUN_PORT",
-    "KEYLEND_TOKENS",
-    "KEYLEND_TOKENS_FILE",
-    "KEYLEND_ENCRYPTION_KEYS",
-    "KEYLEND_ENCRYPTION_KEYS_FILE",
-    "KEYLEND_DIGEST_KEY",
-    "KEYLEND_DIGEST_KEY_FILE",
-    "KEYLEND_OPEN_FLASK",
-    "KEYLEND_HOSTS",
-    "KEYLEND_TLS_CERT",
-    "KEYLEND_TLS_KEY",
-    "KEYLEND_AUDIT_FILE",
-    "KEYLEND_AUDIT_REQUIRED",
-    "KEYLEND_COMBINE",
-    "KEYLEND_MAX_IN_FLIGHT",
-    "KEYLEND_BODY_LIMIT",
-    "KEYLEND_CONFIG",
-    "PLANTID_FILE",
-    "HEALTHID_FILE",
-    "API_STATE_FILE",
-    "LOG_FILE",
-    "KEYLEND_LOG_FORMAT",
-    "RUST_LOG",
-    "FLASK_DEBUG",
-    "STATS_API",
-    "STATS_TOKEN",
-    "STATS_TOKEN_FILE",
-    "DISCORD_BOT_TOKEN",
-    "DISCORD_BOT_TOKEN_FILE",
-    "REFRESH_INTERVAL",
-    "COMMAND_PREFIX",
-    "ALERT_CHANNEL_ID",
-    "ALERT_LOW",
-    "DISCORD_API_BASE",
-    "KEYLEND_BOT_LISTEN",
-    "KEYLEND_BOT_STATE",
-];
 
 /// All that keylend was told.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! The settings.
 
+use std::collections::BTreeSet;
+
 use keylend::config::SETTINGS;
+use keylend::config::table::{self, Setting};
 
 use crate::{Row, holds};
 
@@ -66,11 +69,47 @@ fn every_setting_has_its_test() {
     holds(TABLE, SETTINGS);
 }
 
+/// The tables of the paper, each with the comment before it.
+const TABLES: [(&str, &[Setting]); 2] = [
+    ("<!-- settings of the server: by tests/contract, from src/config/table.rs -->\n", table::SERVER),
+    ("<!-- settings of the bot: by tests/contract, from src/config/table.rs -->\n", table::BOT),
+];
+
+/// With `KEYLEND_WRITE_PAPERS` set, writes them.
 #[test]
-fn every_setting_is_documented_and_in_the_example() {
-    let (documents, example) = (include_str!("../../docs/settings.md"), include_str!("../../.env.example"));
-    for setting in SETTINGS {
-        assert!(documents.contains(&format!("`{setting}`")), "{setting} is not in docs/settings.md");
-        assert!(example.contains(setting), "{setting} is not in .env.example");
+fn the_paper_has_every_setting_as_the_program_has_it() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    let paper = std::fs::read_to_string(path).unwrap();
+    let mut made = paper.clone();
+    for (mark, settings) in TABLES {
+        let (before, rest) = made.split_once(mark).unwrap_or_else(|| panic!("docs/settings.md has no {mark}"));
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let rows = settings.iter().map(|Setting { names, default, says }| {
+            let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            format!("| {names} | {default} | {says} |\n")
+        });
+        let rows: String = rows.collect();
+        made = format!("{before}{mark}\n| variable | default | |\n|---|---|---|\n{rows}\n<!-- end -->{after}");
+    }
+    if std::env::var_os("KEYLEND_WRITE_PAPERS").is_some() {
+        std::fs::write(path, &made).unwrap();
+    } else {
+        let differ = paper.lines().zip(made.lines()).find(|(paper, made)| paper != made);
+        assert!(paper == made, "KEYLEND_WRITE_PAPERS=1 cargo test --test contract writes it: {differ:#?}");
+    }
+}
+
+#[test]
+fn the_example_has_every_setting_with_its_default() {
+    let example = include_str!("../../.env.example");
+    let name = |line: &'static str| Some(line.strip_prefix('#')?.split_once('=')?.0).filter(|name| !name.contains(' '));
+    let named: BTreeSet<&str> = example.lines().filter_map(name).collect();
+    assert_eq!(named, BTreeSet::from(SETTINGS));
+    for Setting { names, default, .. } in table::SERVER.iter().chain(table::BOT) {
+        let value = default.strip_prefix('`').and_then(|default| default.strip_suffix('`'));
+        let Some(value) = value.filter(|value| !value.contains('`')) else { continue };
+        let mark = format!("#{}=", names[0]);
+        let part = example.split("\n\n").find(|part| part.contains(&mark)).unwrap();
+        assert!(part.contains(value), "{}: .env.example does not name its default, {value}", names[0]);
     }
 }

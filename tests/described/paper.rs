@@ -4,34 +4,24 @@ use std::path::Path;
 
 use keylend::http::routes::ROUTES;
 
-use crate::typed::{blocks, type_lines};
+use crate::typed::{Desk, alike, blocks, is_typed};
 
 const PAPER: &str = include_str!("../../docs/api.md");
-
-/// What differs from run to run, alike: ids of keys and leases, and instants.
-fn tidy(text: &str) -> String {
-    let mut tidy = String::new();
-    let mut rest = text.trim_end();
-    while let Some(first) = rest.chars().next() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(rest.len());
-        let is_instant = rest.len() >= 24 && rest.as_bytes()[10] == b'T' && rest.as_bytes()[23] == b'Z';
-        let (shown, length) = match digits {
-            24 | 32 => ('~', digits),
-            4 if is_instant => ('~', 24),
-            _ => (first, first.len_utf8()),
-        };
-        tidy.push(shown);
-        rest = &rest[length..];
-    }
-    tidy
-}
 
 #[test]
 fn the_lines_of_the_paper_do_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let programs = Path::new(env!("CARGO_BIN_EXE_keylend")).parent().unwrap();
-    type_lines(&blocks(PAPER), folder.path(), programs, port, tidy);
+    let in_place_of = [("127.0.0.1:5000", format!("127.0.0.1:{port}"))];
+    let desk = Desk {
+        paper: "docs/api.md",
+        folder: folder.path(),
+        programs: &[programs],
+        environment: &[],
+        in_place_of: &in_place_of,
+    };
+    desk.type_lines(&blocks(PAPER), is_typed, alike);
 }
 
 #[test]

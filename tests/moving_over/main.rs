@@ -10,6 +10,7 @@ mod paper;
 #[path = "../support/program.rs"]
 #[allow(dead_code, reason = "these tests start the program in one way")]
 mod program;
+#[allow(dead_code, reason = "every block of this paper is typed, without a mark")]
 #[path = "../support/paper.rs"]
 mod typed;
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::old_folder::{OldFolder, get};
 use crate::place::Place;
 use crate::program::output;
-use crate::typed;
+use crate::typed::{self, Desk};
+
+const PAPER: &str = include_str!("../../docs/moving-over.md");
 
 const PART_ONE: &str = "## Part one";
 
@@ -15,8 +17,16 @@ fn the_lines_of_part_one_do_what_it_says() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     folder.write(".env", &folder.read(".env").replace("5000", &port.to_string()));
     let programs = Path::new(env!("CARGO_BIN_EXE_keylend")).parent().unwrap();
-    let blocks = typed::blocks(typed::part(PART_ONE));
-    let complained = typed::type_lines(&blocks, folder.0.path(), programs, port, |text| text.trim_end().to_owned());
+    let in_place_of = [("127.0.0.1:5000", format!("127.0.0.1:{port}"))];
+    let desk = Desk {
+        paper: "docs/moving-over.md",
+        folder: folder.0.path(),
+        programs: &[programs],
+        environment: &[],
+        in_place_of: &in_place_of,
+    };
+    let blocks = typed::part(PAPER, PART_ONE);
+    let complained = desk.type_lines(&blocks, typed::is_typed, |text| text.trim_end().to_owned());
     assert!(complained.contains("plantid.txt: 3 keys"), "{complained}");
 }
 
@@ -24,8 +34,8 @@ on_both_stores!(the_settings_of_part_one_are_understood,);
 
 async fn the_settings_of_part_one_are_understood(place: Place) {
     let folder = OldFolder::new();
-    let blocks = typed::blocks(typed::part(PART_ONE));
-    let of = |wanted: &str| blocks.iter().find(|(language, _)| *language == wanted).unwrap().1;
+    let blocks = typed::part(PAPER, PART_ONE);
+    let of = |wanted: &str| blocks.iter().find(|block| block.language == wanted).unwrap().text.as_str();
     folder.write("keylend.toml", of("toml"));
     let program = folder.serve(&place);
     let stats = get(&format!("{}/api/stats", program.url)).await;
@@ -38,6 +48,8 @@ async fn the_settings_of_part_one_are_understood(place: Place) {
     folder.write(".env", &of("ini").replace("...", entry));
     let checked = output(folder.keylend(&place, &["check"]), "");
     let said = String::from_utf8_lossy(&checked.stdout);
-    let is_open = |line: &str| line.split_whitespace().take(2).eq(["KEYLEND_OPEN_FLASK", "true"]);
-    assert!(said.contains("0.0.0.0:5000") && said.lines().any(is_open), "{said}");
+    for (setting, value) in [("KEYLEND_LISTEN", "0.0.0.0:5000"), ("KEYLEND_OPEN_FLASK", "true")] {
+        let shown = |line: &str| line.split_whitespace().take(2).eq([setting, value]);
+        assert!(said.lines().any(shown), "{said}");
+    }
 }

@@ -12,5 +12,6 @@ mod meanwhile;
 mod moving_over;
 mod samples;
 mod support;
+#[allow(dead_code, reason = "every block of this paper is typed, without a mark")]
 #[path = "../../../tests/support/paper.rs"]
 mod typed;

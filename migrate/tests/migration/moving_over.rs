@@ -6,7 +6,9 @@ use bson::{DateTime, Document, doc, oid::ObjectId};
 
 use super::commands::on_mongodb;
 use crate::support::Migration;
-use crate::typed;
+use crate::typed::{self, Desk};
+
+const PAPER: &str = include_str!("../../../docs/moving-over.md");
 
 on_mongodb! {
     the_lines_of_part_two_do_what_they_say,
@@ -49,6 +51,13 @@ async fn the_lines_of_part_two_do_what_they_say(t: &Migration) {
         let lines = text.trim_end().lines().map(|line| line.trim_end().replace(&database, "keylend"));
         lines.collect::<Vec<_>>().join("\n")
     };
-    let blocks = typed::blocks(typed::part("## Part two"));
-    typed::type_lines(&blocks, folder.path(), programs, port, tidy);
+    let in_place_of = [("127.0.0.1:5000", format!("127.0.0.1:{port}"))];
+    let desk = Desk {
+        paper: "docs/moving-over.md",
+        folder: folder.path(),
+        programs: &[programs],
+        environment: &[],
+        in_place_of: &in_place_of,
+    };
+    desk.type_lines(&typed::part(PAPER, "## Part two"), typed::is_typed, tidy);
 }
