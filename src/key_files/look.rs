@@ -15,7 +15,7 @@ use super::stamp::Stamp;
 use super::state::{ApiState, Counter};
 use crate::domain::{DisabledReason, KeyId, KeyRef, NewKey, Secret};
 use crate::pool::{Pool, PoolError};
-use crate::store::{Brought, Page};
+use crate::store::Brought;
 
 /// After this long the whole pool is compared with the file, changed or not: others change the pool too.
 const COMPARE: Duration = Duration::from_secs(60);
@@ -225,12 +225,9 @@ impl Looker {
     /// Goes through the keys of the pool that are the file's.
     async fn compare(&self, said: &HashSet<Fingerprint>) -> Result<Compared, PoolError> {
         let mut compared = Compared { present: HashSet::new(), absent: Vec::new(), any: false };
-        let mut after = None;
-        loop {
-            let part = self.pool().list(Page { after, limit: BATCH as u32, state: None }).await?.value;
-            let Some(last) = part.last() else { return Ok(compared) };
-            after = Some(last.place());
-            for record in part.iter().filter(|record| record.from_file) {
+        let mut keys = self.pool().walk(BATCH as u32);
+        while let Some(part) = keys.next().await? {
+            for record in part.value.iter().filter(|record| record.from_file) {
                 compared.any = true;
                 // Without a secret that can be understood there is no line to look for.
                 let Some(line) = record.key.secret.as_ref().map(Secret::fingerprint) else { continue };
@@ -242,6 +239,7 @@ impl Looker {
                 }
             }
         }
+        Ok(compared)
     }
 
     async fn renew_lock(&mut self) -> Result<bool, PoolError> {

@@ -1,8 +1,8 @@
 //! Export: all keys of a pool with their secrets, part by part, so that an import gives the same pool back.
 
-use super::{Pool, PoolError};
-use crate::domain::{KeyRecord, Lapsed, NewKey, Place, Policy};
-use crate::store::{InvalidKey, Page};
+use super::{Pool, PoolError, Walk};
+use crate::domain::{KeyRecord, Lapsed, NewKey, Policy};
+use crate::store::InvalidKey;
 
 /// How many keys are read from the store at a time.
 const PART: u32 = 1000;
@@ -31,7 +31,7 @@ pub struct Ending {
 /// Reads a pool part by part, while it is in use: a key is exported as it is when its part is read.
 pub struct Export {
     pool: Pool,
-    after: Option<Place>,
+    keys: Walk,
     exported: u64,
     ended: bool,
 }
@@ -39,7 +39,7 @@ pub struct Export {
 impl Export {
     /// An export of `pool`.
     pub fn new(pool: &Pool) -> Self {
-        Self { pool: pool.clone(), after: None, exported: 0, ended: false }
+        Self { pool: pool.clone(), keys: pool.walk(PART), exported: 0, ended: false }
     }
 
     /// The next part; None after the last one.
@@ -50,16 +50,14 @@ impl Export {
         if self.ended {
             return Ok(None);
         }
-        let page = self.pool.list(Page { after: self.after, limit: PART, state: None }).await?;
-        let Some(last) = page.value.last() else {
+        let Some(part) = self.keys.next().await? else {
             self.ended = true;
             let found = self.pool.examine(LISTED).await?;
             let ending = Ending { exported: self.exported, invalid: found.invalid, invalid_keys: found.invalid_keys };
             return Ok(Some(Part::End(ending)));
         };
-        self.after = Some(last.place());
         let keys: Vec<NewKey> =
-            page.value.into_iter().filter_map(|record| exported(record, self.pool.policy())).collect();
+            part.value.into_iter().filter_map(|record| exported(record, self.pool.policy())).collect();
         self.exported += keys.len() as u64;
         Ok(Some(Part::Keys(keys)))
     }

@@ -20,6 +20,7 @@ mod sweep;
 mod take;
 mod verify;
 mod wait;
+mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,7 @@ pub use measured::{Lately, clock, measure_all};
 pub use sweep::sweep_until;
 pub use verify::{Verification, verify_until};
 pub use wait::WAITERS;
+pub use walk::Walk;
 
 use crate::domain::{
     Key, KeyChange, KeyId, KeyRecord, KeyRef, LeaseId, NewKey, OpenLease, Policy, PoolStats, Timestamp, Transition,
@@ -437,15 +439,13 @@ impl Pool {
     /// # Errors
     /// Where the store does not answer: some are reset, and it can be repeated.
     pub async fn reset_all(&self) -> Result<u64, PoolError> {
-        let mut after = None;
+        let mut all = self.walk(RESET_AT_ONCE);
         let mut count = 0;
-        loop {
-            let part = self.list(Page { after, limit: RESET_AT_ONCE, state: None }).await?.value;
-            let Some(last) = part.last() else { return Ok(count) };
-            after = Some(last.place());
-            let ids: Vec<KeyId> = part.iter().map(|record| record.key.id).collect();
+        while let Some(part) = all.next().await? {
+            let ids: Vec<KeyId> = part.value.iter().map(|record| record.key.id).collect();
             count += self.reset(&ids).await?.len() as u64;
         }
+        Ok(count)
     }
 
     /// An open lease as operators see it.

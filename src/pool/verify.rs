@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Pool, PoolError, Pools, lock_owner};
 use crate::domain::{DisabledReason, Judgement, KeyId, KeyRecord, Secret, State, Transition, Verdict, Verify};
 use crate::provider::{self, Unsaid};
-use crate::store::{Page, Seen};
+use crate::store::Seen;
 
 /// How many times a key is asked about whose secret is changed meanwhile.
 const TRIES: usize = 2;
@@ -113,10 +113,9 @@ impl Pool {
     /// Where the store does not answer.
     async fn verify_disabled(&self, verify: &Verify, lock: &str, owner: &str) -> Result<u64, PoolError> {
         let (mut asked, mut unsaid) = (0, 0);
-        let mut after = None;
-        loop {
-            let part = self.list(Page { after, limit: PART, state: Some(State::Disabled) }).await?.value;
-            for record in &part {
+        let mut disabled = self.walk(PART).only(Some(State::Disabled));
+        while let Some(part) = disabled.next().await? {
+            for record in &part.value {
                 if !record.disabled_reason.is_some_and(DisabledReason::is_of_report) {
                     continue;
                 }
@@ -141,11 +140,8 @@ impl Pool {
                     return Ok(asked);
                 }
             }
-            match part.last() {
-                Some(last) if part.len() == PART as usize => after = Some(last.place()),
-                _ => return Ok(asked),
-            }
         }
+        Ok(asked)
     }
 
     /// Passes over the keys that reports disabled, one instance at a time, with this pause between two.

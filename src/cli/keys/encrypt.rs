@@ -14,7 +14,7 @@ use crate::config::{Fault, Settings};
 use crate::domain::{KeyId, KeyRecord, Policy};
 use crate::pool::{Pool, PoolError};
 use crate::store::vault::Vault;
-use crate::store::{Keeping, KeptAnew, Page};
+use crate::store::{Keeping, KeptAnew};
 
 pub(super) const ENCRYPT_EXAMPLES: &str = "Examples:
   keylend keys encrypt                             once encrypt = true is set for the pool
@@ -58,7 +58,7 @@ struct Failed {
 }
 
 pub(super) async fn encrypt(settings: &Settings, arguments: EncryptArguments) -> Result<(), Failure> {
-    let all = Walk { act: "encrypt", keeping: Keeping::Encrypted, concerns: |_, record| record.sealed_by.is_none() };
+    let all = Over { act: "encrypt", keeping: Keeping::Encrypted, concerns: |_, record| record.sealed_by.is_none() };
     all.run(settings, &arguments.pool, |policy| {
         (!policy.encrypt).then(|| {
             "set encrypt = true for it in keylend.toml and start the servers with that first: what they add meanwhile \
@@ -70,7 +70,7 @@ pub(super) async fn encrypt(settings: &Settings, arguments: EncryptArguments) ->
 }
 
 pub(super) async fn decrypt(settings: &Settings, arguments: EncryptArguments) -> Result<(), Failure> {
-    let all = Walk { act: "decrypt", keeping: Keeping::Plain, concerns: |_, record| record.sealed_by.is_some() };
+    let all = Over { act: "decrypt", keeping: Keeping::Plain, concerns: |_, record| record.sealed_by.is_some() };
     all.run(settings, &arguments.pool, |policy| {
         policy.encrypt.then(|| {
             "take encrypt = true away from it in keylend.toml and start the servers with that first: what they add \
@@ -85,19 +85,19 @@ pub(super) async fn rotate(settings: &Settings, arguments: EncryptArguments) -> 
     let concerns = |vault: &Vault, record: &KeyRecord| {
         record.sealed_by.is_some() && record.sealed_by.as_deref() != vault.names().next()
     };
-    let all = Walk { act: "rotate", keeping: Keeping::Encrypted, concerns };
+    let all = Over { act: "rotate", keeping: Keeping::Encrypted, concerns };
     all.run(settings, &arguments.pool, |_| None).await
 }
 
-/// A way over all keys of a pool.
-struct Walk {
+/// What is done to all keys of a pool.
+struct Over {
     act: &'static str,
     keeping: Keeping,
     /// Whether a key is to be kept anew.
     concerns: fn(&Vault, &KeyRecord) -> bool,
 }
 
-impl Walk {
+impl Over {
     /// `refuse` says why this pool is not to be gone over, where it is not.
     async fn run(
         self,
@@ -125,9 +125,9 @@ impl Walk {
 
     async fn walk(&self, vault: &Vault, pool: &Pool, bar: &ProgressBar) -> Result<Summary, PoolError> {
         let mut summary = Summary::default();
-        let mut after = None;
-        loop {
-            let part = pool.list(Page { after, limit: PART, state: None }).await?.value;
+        let mut keys = pool.walk(PART);
+        while let Some(part) = keys.next().await? {
+            let part = part.value;
             let (concerned, others): (Vec<_>, Vec<_>) = part.iter().partition(|record| (self.concerns)(vault, record));
             summary.as_it_was += others.len() as u64;
             let ids = concerned.into_iter().map(|record| record.key.id);
@@ -138,11 +138,8 @@ impl Walk {
                 summary.add(id, kept);
             }
             bar.inc(part.len() as u64);
-            match part.last() {
-                Some(last) if part.len() == PART as usize => after = Some(last.place()),
-                _ => return Ok(summary),
-            }
         }
+        Ok(summary)
     }
 }
 

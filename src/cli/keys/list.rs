@@ -7,7 +7,7 @@ use super::{PoolArguments, shown};
 use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::State;
-use crate::store::Page;
+
 use crate::wire::record::KeyRecordReply;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -51,12 +51,9 @@ pub(super) async fn run(settings: &Settings, arguments: ListArguments) -> Result
     let pools = store::prepared(settings).await?;
     let pool = pools.get(&arguments.pool.pool)?;
     let mut rows = Vec::new();
-    let mut after = None;
+    let mut keys = pool.walk(PART).only(arguments.state);
     let mut found = false;
-    loop {
-        let page = pool.list(Page { after, limit: PART, state: arguments.state }).await?;
-        let Some(last) = page.value.last() else { break };
-        after = Some(last.place());
+    while let Some(page) = keys.next().await? {
         found = true;
         for record in &page.value {
             let credits = arguments.credits.then(|| shown::credits(&record.key));

@@ -8,7 +8,6 @@ use crate::cli::{Failure, output, store};
 use crate::config::Settings;
 use crate::domain::KeyId;
 use crate::pool::Pool;
-use crate::store::Page;
 use crate::wire::provider::VerificationReply;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -78,19 +77,15 @@ impl Told {
 
 async fn all(pool: &Pool, told: &mut Told) -> Result<(), Failure> {
     pool.verifies()?;
-    let mut after = None;
-    loop {
-        let part = pool.list(Page { after, limit: PART, state: None }).await?.value;
-        for record in part.iter().filter(|record| record.key.secret.is_some()) {
+    let mut keys = pool.walk(PART);
+    while let Some(part) = keys.next().await? {
+        for record in part.value.iter().filter(|record| record.key.secret.is_some()) {
             match told.verify(pool, record.key.id).await {
                 // It was removed meanwhile.
                 Err(Failure::NoSuchKey) => {}
                 other => other?,
             }
         }
-        match part.last() {
-            Some(last) if part.len() == PART as usize => after = Some(last.place()),
-            _ => return Ok(()),
-        }
     }
+    Ok(())
 }
