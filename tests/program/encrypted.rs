@@ -102,6 +102,14 @@ async fn a_pool_is_encrypted_rotated_and_decrypted_beside_a_running_server(place
     };
     assert_eq!(run(&first, "encrypt"), done(40, 0));
     assert_eq!(run(&first, "encrypt"), done(0, 40));
+    // Nor is what they were left in the file, or beside it.
+    if let Place::Folder(folder) = &place {
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let (path, planted) = (file.unwrap().path(), b"sk-planted");
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(planted.len()).any(|piece| piece == planted), "{}", path.display());
+        }
+    }
     assert_eq!(first.check(), (json!({"a": 40}), vec!["keylend".to_owned()]));
     assert_eq!(second.check().1[0], "keylend keys rotate --pool stability");
     assert_eq!(run(&second, "rotate"), done(40, 0));

@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::PoolArguments;
 use crate::cli::act::Acts;
 use crate::cli::{Failure, output, store};
-use crate::config::{Fault, Settings};
+use crate::config::{Fault, Settings, StoreSettings};
 use crate::domain::{KeyId, KeyRecord, Policy};
 use crate::pool::{Pool, PoolError};
+use crate::store::sqlite;
 use crate::store::vault::Vault;
 use crate::store::{Keeping, KeptAnew};
 
@@ -120,6 +121,15 @@ impl Over {
         bar.finish_and_clear();
         let summary = walked?;
         begun.done(None, "the secrets of a pool are kept anew");
+        if let StoreSettings::Sqlite { path } = &settings.store
+            && !sqlite::wipe(path, settings.store_timeout).await?
+        {
+            let file = path.display();
+            output::complain(&format!(
+                "{file}-wal is in use and may hold secrets as they were: it is emptied when the servers end, or by typing \
+                 this again"
+            ));
+        }
         tell(&summary, arguments.json)
     }
 

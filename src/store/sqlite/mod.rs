@@ -33,6 +33,7 @@ mod state_taken_over;
 mod stats;
 mod sweep;
 mod take;
+mod wipe;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ use rusqlite::Transaction;
 
 pub use self::backup::back_up;
 use self::schema::OpenError;
+pub use self::wipe::wipe;
 use self::worker::Worker;
 use super::vault::Vault;
 use super::{

@@ -87,6 +87,8 @@ pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, OpenEr
     // SQLite does not wait by itself where two processes turn a new file over to it at once.
     busy::wait(patience, || connection.pragma_update(None, "journal_mode", "WAL"))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted or written over is wiped: a secret that was removed, or is encrypted from now on, stays nowhere.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     if found == Found::Ours {
