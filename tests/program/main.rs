@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod commands;
 mod generate;
+mod health;
 mod leaks;
 mod log;
 mod operators;
