@@ -77,7 +77,7 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 fn said(failure: &Failure) -> String {
     match failure {
         Failure::Usage(faults) => faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; "),
-        Failure::Failed(why) => why.clone(),
+        Failure::Failed(why) | Failure::NotReady(why) => why.clone(),
         Failure::NotAll | Failure::NoSuchKey => String::new(),
     }
 }

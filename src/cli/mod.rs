@@ -6,8 +6,10 @@ mod backup;
 mod check;
 mod completions;
 pub mod confirm;
+mod health;
 mod keys;
 pub mod output;
+mod reached;
 mod serve;
 mod stats;
 pub mod store;
@@ -33,6 +35,8 @@ pub enum Failure {
     NotAll,
     /// The pool does not have the key. Exit code 1.
     NoSuchKey,
+    /// The server that was asked is not ready; the text says why. Exit code 1.
+    NotReady(String),
     /// It could not be done; the text says why. Exit code 2.
     Failed(String),
     /// The settings or the command line cannot be used. Exit code 64.
@@ -92,6 +96,9 @@ enum Command {
     /// Show what each pool holds
     #[command(after_help = stats::EXAMPLES)]
     Stats(stats::StatsArguments),
+    /// Ask the running server whether it is ready
+    #[command(after_help = health::EXAMPLES)]
+    Health,
     /// Copy the embedded store, beside a running server
     #[command(after_help = backup::EXAMPLES)]
     Backup(backup::BackupArguments),
@@ -131,6 +138,10 @@ pub fn end(program: &str, outcome: Result<(), Failure>) -> ExitCode {
             complain("the pool has no such key");
             ExitCode::from(1)
         }
+        Err(Failure::NotReady(why)) => {
+            complain(&format!("not ready: {why}"));
+            ExitCode::from(1)
+        }
         Err(Failure::Failed(why)) => {
             complain(&why);
             ExitCode::from(2)
@@ -164,6 +175,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Command::Serve => serve::serve(&settings, &flags, &log).await,
             Command::Keys(command) => keys::run(&settings, command).await,
             Command::Stats(arguments) => stats::run(&settings, &arguments).await,
+            Command::Health => health::run(&settings).await,
             Command::Backup(arguments) => backup::run(&settings, &arguments).await,
             Command::Audit(arguments) => audit::run(&settings, &arguments),
             Command::Token(command) => token::run(&settings, command),

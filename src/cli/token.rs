@@ -1,11 +1,9 @@
 //! `keylend token new`
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Failure, output};
+use super::{Failure, output, reached};
 use crate::config::{Fault, Settings};
 use crate::domain::token::InvalidToken;
 use crate::domain::{PoolName, Role, Timestamp, Token, TokenSecret};
@@ -129,30 +127,5 @@ fn curl(settings: &Settings, token: &Token, secret: &TokenSecret) -> String {
         Some(pool) if !token.has(Role::Stats) => format!("/v1/pools/{pool}/find_usable_key' -X POST"),
         _ => "/v1/stats'".to_owned(),
     };
-    let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    format!("curl '{scheme}://{}{request} -H 'Authorization: Bearer {}'", reached(settings.listen), secret.expose())
-}
-
-/// Where this machine reaches a server that listens there.
-fn reached(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unspecified_address_is_reached_on_this_machine() {
-        for (listen, expected) in
-            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:2", "[::1]:2"), ("10.0.0.1:3", "10.0.0.1:3"), ("[::1]:4", "[::1]:4")]
-        {
-            assert_eq!(reached(listen.parse().unwrap()).to_string(), expected);
-        }
-    }
+    format!("curl '{}{request} -H 'Authorization: Bearer {}'", reached::url(settings), secret.expose())
 }

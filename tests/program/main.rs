@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod encrypted;
 mod generate;
+mod health;
 mod leaks;
 mod log;
 mod operators;
