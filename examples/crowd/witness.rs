@@ -53,7 +53,7 @@ impl Store for Witness {
         let answer = self.store.lease_all(pool, requests).await;
         let new = answer.iter().flatten().filter_map(|answer| match answer {
             LeaseAnswer::New(key) => Some(key),
-            LeaseAnswer::Same(_) | LeaseAnswer::NoUsableKey => None,
+            LeaseAnswer::Same(_) | LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => None,
         });
         for key in new {
             self.leased.fetch_add(1, Ordering::Relaxed);

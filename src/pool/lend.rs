@@ -76,6 +76,9 @@ impl Drop for Lent {
     }
 }
 
+/// A key that a request got, and whether by a new lease; or why it cannot have the lease that it got before.
+type Leased = Result<(LeasedKey, bool), StoreError>;
+
 /// The desk of the leases.
 pub(super) struct Leases;
 
@@ -118,6 +121,13 @@ impl Service for Leases {
         drop(turn);
         let mut again = Vec::new();
         for ((caller, request), leased) in callers.into_iter().zip(requests).zip(leased) {
+            let leased = match leased.transpose() {
+                Ok(leased) => leased,
+                Err(error) => {
+                    caller.answer(Err(PoolError::Store(error)));
+                    continue;
+                }
+            };
             let is_new = leased.as_ref().is_none_or(|(_, is_new)| *is_new);
             let is_late = is_new && asked.elapsed() > request.ttl / 2;
             let lent = leased.map(|(key, is_new)| {
@@ -169,18 +179,19 @@ impl Pool {
         &self,
         requests: &[LeaseRequest],
         deadline: Instant,
-    ) -> Result<Option<Vec<Option<(LeasedKey, bool)>>>, PoolError> {
+    ) -> Result<Option<Vec<Option<Leased>>>, PoolError> {
         let policy = self.policy();
         let answers = match requests {
             [request] => vec![self.until("lease", deadline, self.store().lease(policy, request)).await?],
             requests => self.until("lease_all", deadline, self.store().lease_all(policy, requests)).await?,
         };
         let leased = answers.into_iter().map(|answer| match answer {
-            LeaseAnswer::New(key) => Some((key, true)),
-            LeaseAnswer::Same(key) => Some((key, false)),
+            LeaseAnswer::New(key) => Some(Ok((key, true))),
+            LeaseAnswer::Same(key) => Some(Ok((key, false))),
+            LeaseAnswer::SameUnreadable => Some(Err(StoreError::same_unreadable())),
             LeaseAnswer::NoUsableKey => None,
         });
-        let leased: Vec<Option<(LeasedKey, bool)>> = leased.collect();
+        let leased: Vec<Option<Leased>> = leased.collect();
         Ok(leased.iter().any(Option::is_some).then_some(leased))
     }
 

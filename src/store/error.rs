@@ -34,6 +34,11 @@ impl StoreError {
         }
     }
 
+    /// The same request has a lease, on a key whose secret cannot be read here; nothing was changed.
+    pub fn same_unreadable() -> Self {
+        Self::Away("the request has a lease already, on a key whose secret cannot be read here".into())
+    }
+
     /// What is known of it in one word.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -79,6 +79,9 @@ pub enum LeaseAnswer {
     New(LeasedKey),
     /// The same request was answered before and its lease is open: this is that lease.
     Same(LeasedKey),
+    /// The same request was answered before and its lease is open, on a key whose secret cannot be read here. It stays:
+    /// who asked first has it.
+    SameUnreadable,
     /// No key of the pool was usable.
     NoUsableKey,
 }
@@ -201,7 +204,7 @@ impl Keeping {
         match self {
             Self::Encrypted if by.is_some() && by == vault.names().next() => None,
             Self::Encrypted => vault.seal(pool, id, secret),
-            Self::Plain => by.map(|_| Kept { api_key: secret.expose().to_owned(), sealed: None }),
+            Self::Plain => by.map(|_| vault.plain(secret)),
         }
     }
 }
@@ -241,6 +244,8 @@ pub struct Examination {
     pub with_credits: u64,
     /// Of those, the ones without a count: not lent before they are migrated.
     pub needs_migration: u64,
+    /// What is wrong with this instance's keys for secrets, one sentence each.
+    pub wrong_keys: Vec<String>,
     /// Keys whose secrets are encrypted, by the name of the key that they are encrypted with.
     pub encrypted: Vec<(String, u64)>,
     /// Documents that cannot be understood as keys.

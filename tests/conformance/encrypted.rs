@@ -3,9 +3,9 @@
 use keylend::domain::state::state;
 use keylend::domain::{KeyChange, KeyId, KeyRef, Outcome, Policy, State};
 use keylend::store::vault::{DigestKey, EncryptionKey, NotOpened, Vault};
-use keylend::store::{Added, Brought, Changed, Keeping, KeptAnew, LeaseAnswer, StoreError};
+use keylend::store::{Added, Brought, Changed, Keeping, KeptAnew, LeaseAnswer, Page, StoreError};
 
-use crate::support::{TestStore, fresh, in_order, lease_id, least_recently_used, repeatable, request, secret};
+use crate::support::{TestStore, fresh, in_order, lease_id, least_recently_used, page, repeatable, request, secret};
 
 on_both_stores! {
     what_is_stored_is_not_the_secret,
@@ -15,7 +15,8 @@ on_both_stores! {
     two_keys_with_one_secret_stay_as_they_are,
     what_was_moved_to_another_document_is_never_handed_out,
     a_crowd_gets_the_keys_that_can_be_read,
-    a_lease_whose_key_became_unreadable_is_not_repeated,
+    a_lease_whose_key_cannot_be_read_here_stays_its_holders,
+    what_was_given_up_can_be_tried_again,
     what_another_instance_cannot_open_is_invalid_there_alone,
     another_key_under_a_known_name_is_refused,
     what_an_operator_removed_is_remembered_without_its_secret,
@@ -58,7 +59,7 @@ async fn what_is_stored_is_not_the_secret(t: &TestStore) {
         let sealed = sealed.expect("it is encrypted");
         assert!(!sealed.windows(5).any(|part| part == b"recog"), "{sealed:?}");
         assert_eq!(by.as_deref(), Some("b"));
-        let (store, ..) = (t.instance_with(vault(&["a"])).await, ());
+        let store = t.instance_with(vault(&["a"])).await;
         store.remove(&pool, ids[0]).await.unwrap();
     }
 }
@@ -85,7 +86,7 @@ async fn every_way_to_a_key_opens_it(t: &TestStore) {
         for answer in together {
             match answer {
                 LeaseAnswer::New(leased) | LeaseAnswer::Same(leased) => assert_eq!(leased.secret.expose(), "sk-one"),
-                LeaseAnswer::NoUsableKey => {}
+                LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => {}
             }
         }
         let record = store.show(&pool, ids[0]).await.unwrap().unwrap().value;
@@ -193,7 +194,7 @@ async fn what_was_moved_to_another_document_is_never_handed_out(t: &TestStore) {
                 _ => match store.lease_all(&pool, &[request(), request()]).await.unwrap().swap_remove(1) {
                     LeaseAnswer::New(leased) => leased.secret,
                     // Its key could not be read: it goes again.
-                    LeaseAnswer::NoUsableKey => secret("sk-two"),
+                    LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => secret("sk-two"),
                     other => panic!("{other:?}"),
                 },
             };
@@ -213,9 +214,11 @@ async fn what_was_moved_to_another_document_is_never_handed_out(t: &TestStore) {
             }
             let why = store.keep_anew(&pool, ids[0], Keeping::Plain).await.unwrap();
             assert_eq!(why, KeptAnew::NotOpened(NotOpened::Unreadable));
-            // Its own secret, given anew, mends it.
+            // Its own secret, given anew, mends it, and starts nothing afresh.
+            store.increment_usage(&pool, &KeyRef::Id(ids[0])).await.unwrap();
             let change = KeyChange { secret: Some(secret("sk-one")), ..KeyChange::default() };
             let Changed::Changed(mended) = store.change(&pool, ids[0], &change).await.unwrap() else { panic!("{way}") };
+            assert_eq!(mended.value.key.usage_count.whole(), Some(1));
             assert_eq!(state(&mended.value.key, 9, mended.now), State::Usable);
             for id in ids {
                 store.remove(&pool, id).await.unwrap();
@@ -260,28 +263,89 @@ async fn a_crowd_gets_the_keys_that_can_be_read(t: &TestStore) {
     }
 }
 
-async fn a_lease_whose_key_became_unreadable_is_not_repeated(t: &TestStore) {
-    let (store, pool, ids) = pool_of(t, vault(&["a"]), in_order(4), &["sk-one", "sk-two"]).await;
-    let request = repeatable("web", &pool, "again");
-    assert!(matches!(store.lease(&pool, &request).await.unwrap(), LeaseAnswer::New(leased) if leased.id == ids[0]));
-    spoil(t, &pool, &ids).await;
-    assert!(store.find_same(&pool, &request).await.unwrap().is_none());
-    assert!(matches!(store.lease(&pool, &request).await.unwrap(), LeaseAnswer::New(leased) if leased.id == ids[1]));
-    assert_eq!(store.look_up(&pool, &KeyRef::Id(ids[0])).await.unwrap().unwrap().value.open_leases, Some(0));
+async fn a_lease_whose_key_cannot_be_read_here_stays_its_holders(t: &TestStore) {
+    for pool in [least_recently_used(1), in_order(1)] {
+        let (store, pool, ids) = pool_of(t, vault(&["b", "a"]), pool, &["sk-one"]).await;
+        let request = repeatable("web", &pool, "again");
+        let LeaseAnswer::New(leased) = store.lease(&pool, &request).await.unwrap() else { panic!("no key") };
+        // An instance that does not know the newest key yet.
+        let behind = t.instance_with(vault(&["a"])).await;
+        behind.prepare(&pool).await.unwrap();
+        spoil_for(&store, &behind, &pool, &request).await;
+        // And one for which it does not decrypt any more.
+        let other = pool_of_more(&store, &pool, "sk-two").await;
+        let (_, sealed, _) = t.kept(&pool, other).await;
+        store.remove(&pool, other).await.unwrap();
+        let (_, before, _) = t.kept(&pool, ids[0]).await;
+        t.reseal(&pool, ids[0], sealed.unwrap()).await;
+        spoil_for(&store, &store, &pool, &request).await;
+        t.reseal(&pool, ids[0], before.unwrap()).await;
+        let report = keylend::domain::Report::new(Outcome::Used, None).unwrap();
+        let settled = store.report(&pool, &lease_id(&pool, &leased), report).await.unwrap().expect("the lease is open");
+        assert_eq!((settled.usage_count.whole(), settled.state), (Some(1), State::Spent));
+        store.remove(&pool, ids[0]).await.unwrap();
+    }
+}
+
+type AStore = std::sync::Arc<dyn keylend::store::Store>;
+
+/// The same request is answered that it has a lease which cannot be had here, whichever way it is asked.
+async fn spoil_for(holder: &AStore, here: &AStore, pool: &Policy, request: &keylend::store::LeaseRequest) {
+    let same = here.lease(pool, request).await.unwrap();
+    assert!(matches!(same, LeaseAnswer::SameUnreadable), "{same:?}");
+    let answers = here.lease_all(pool, &[request.clone(), self::request()]).await.unwrap();
+    assert!(matches!(answers[..], [LeaseAnswer::SameUnreadable, LeaseAnswer::NoUsableKey]), "{answers:?}");
+    assert!(matches!(here.find_same(pool, request).await, Err(StoreError::Away(_))));
+    let key = holder.list(pool, page(None, 9)).await.unwrap().value.remove(0).key;
+    assert_eq!((key.usage_count.whole(), key.open_leases), (Some(0), Some(1)));
+}
+
+/// One key more.
+async fn pool_of_more(store: &AStore, pool: &Policy, text: &str) -> KeyId {
+    match store.add(pool, &fresh(&[secret(text)])).await.unwrap().verdicts[..] {
+        [Added::New(id)] => id,
+        _ => panic!("it was known"),
+    }
+}
+
+async fn what_was_given_up_can_be_tried_again(t: &TestStore) {
+    for (pool, keeping) in [(least_recently_used(4), Keeping::Encrypted), (in_order(4), Keeping::Plain)] {
+        let (store, pool, ids) = pool_of(t, vault(&["a"]), pool, &["sk-one", "sk-two"]).await;
+        // Under another name nothing decrypts, and all is given up that is tried.
+        let renamed = Policy { name: "renamed".parse().unwrap(), ..pool.clone() };
+        assert!(store.find_usable_key(&renamed, 4).await.unwrap().is_none());
+        for (id, left) in ids.iter().zip([1, 2]) {
+            assert_eq!(store.stats(&pool, 4).await.unwrap().keys.of(State::Usable), left - 1);
+            let listed = store.list(&pool, Page { state: Some(State::Invalid), ..page(None, 9) }).await.unwrap().value;
+            assert_eq!(listed.len() as u64, 3 - left);
+            assert!(listed.iter().all(|record| record.key.secret.is_none() && record.sealed_by.is_some()));
+            assert_eq!(store.keep_anew(&pool, *id, keeping).await.unwrap(), KeptAnew::Changed);
+        }
+        let usable = store.find_all(&pool, 4, 2).await.unwrap();
+        assert!(usable.iter().all(|found| found.secret.expose().starts_with("sk-")) && !usable.is_empty());
+        for id in ids {
+            store.remove(&pool, id).await.unwrap();
+        }
+    }
 }
 
 async fn what_another_instance_cannot_open_is_invalid_there_alone(t: &TestStore) {
     for pool in [least_recently_used(4), in_order(4)] {
         let (store, pool, ids) = pool_of(t, vault(&["b"]), pool, &["sk-one"]).await;
         for vault in [vault(&["a"]), Vault::default()] {
+            let has_keys = vault.has_keys();
             let other = t.instance_with(vault).await;
-            other.prepare(&pool).await.unwrap();
+            // Without any, what it added would stand there twice.
+            let prepared = other.prepare(&pool).await;
+            let refused = matches!(&prepared, Err(StoreError::Unusable(why)) if why.contains("its keys are encrypted"));
+            assert_eq!((prepared.is_ok(), refused), (has_keys, !has_keys), "{prepared:?}");
             assert!(matches!(other.lease(&pool, &request()).await.unwrap(), LeaseAnswer::NoUsableKey));
             assert!(other.find_usable_key(&pool, 4).await.unwrap().is_none());
             assert!(other.take(&pool, 1).await.unwrap().is_none());
             assert_eq!(other.stats(&pool, 4).await.unwrap().keys.of(State::Invalid), 1);
             let found = other.examine(&pool, 4).await.unwrap();
             assert!(found.invalid_keys[0].reasons[0].contains("KEYLEND_ENCRYPTION_KEYS does not have"), "{found:?}");
+            assert_eq!(found.wrong_keys.len(), usize::from(!has_keys), "{found:?}");
             let kept = other.keep_anew(&pool, ids[0], Keeping::Plain).await.unwrap();
             assert_eq!(kept, KeptAnew::NotOpened(NotOpened::UnknownKey));
         }
@@ -301,8 +365,11 @@ async fn another_key_under_a_known_name_is_refused(t: &TestStore) {
         (other("a", 1, 7), "KEYLEND_ENCRYPTION_KEYS: a is another key"),
         (other("a", b'a', 8), "KEYLEND_DIGEST_KEY is another key"),
     ] {
-        let refused = t.instance_with(vault).await.prepare(&pool).await;
+        let other = t.instance_with(vault).await;
+        let refused = other.prepare(&pool).await;
         assert!(matches!(&refused, Err(StoreError::Unusable(why)) if why.starts_with(expected)), "{refused:?}");
+        let found = other.examine(&pool, 9).await.unwrap();
+        assert!(found.wrong_keys[0].starts_with(expected), "{found:?}");
     }
     t.instance_with(other("c", 1, 7)).await.prepare(&pool).await.unwrap();
     t.instance_with(vault(&["b", "a"])).await.prepare(&pool).await.unwrap();
@@ -315,6 +382,10 @@ async fn what_an_operator_removed_is_remembered_without_its_secret(t: &TestStore
     store.bring(&pool, &line).await.unwrap();
     assert!(store.remove(&pool, id).await.unwrap());
     assert_eq!(store.bring(&pool, &line).await.unwrap(), [Brought::Removed]);
-    assert!(matches!(store.add(&pool, &line).await.unwrap().verdicts[0], Added::New(_)));
+    let Added::New(id) = store.add(&pool, &line).await.unwrap().verdicts[0] else { panic!("it was known") };
     assert_eq!(store.bring(&pool, &line).await.unwrap(), [Brought::Known]);
+    // Also one that cannot be read any more.
+    t.reseal(&pool, id, vec![1; 60]).await;
+    assert!(store.remove(&pool, id).await.unwrap());
+    assert_eq!(store.bring(&pool, &line).await.unwrap(), [Brought::Removed]);
 }

@@ -35,7 +35,7 @@ fn got(answers: &[LeaseAnswer]) -> Vec<Option<(KeyId, EntryId, bool)>> {
     let one = |answer: &LeaseAnswer| match answer {
         LeaseAnswer::New(leased) => Some((leased.id, leased.entry, true)),
         LeaseAnswer::Same(leased) => Some((leased.id, leased.entry, false)),
-        LeaseAnswer::NoUsableKey => None,
+        LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => None,
     };
     answers.iter().map(one).collect()
 }
@@ -224,7 +224,7 @@ async fn fifty_of_the_same_at_once_get_one_lease(t: &TestStore) {
                     leased
                 }
                 LeaseAnswer::Same(leased) => leased,
-                LeaseAnswer::NoUsableKey => panic!("there were keys"),
+                LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => panic!("there were keys"),
             };
             entries.insert(leased.entry.to_string());
         }

@@ -43,7 +43,7 @@ async fn lease_all(t: &TestStore, pool: &Policy, requests: &[LeaseRequest]) -> V
 fn new(answers: Vec<LeaseAnswer>) -> Vec<Option<LeasedKey>> {
     let new = |answer| match answer {
         LeaseAnswer::New(leased) => Some(leased),
-        LeaseAnswer::Same(_) | LeaseAnswer::NoUsableKey => None,
+        LeaseAnswer::Same(_) | LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => None,
     };
     answers.into_iter().map(new).collect()
 }

@@ -284,7 +284,7 @@ impl Planting {
                     leases.push((request, leased));
                 }
                 LeaseAnswer::Same(leased) => panic!("nobody asked for the same: {leased:?}"),
-                LeaseAnswer::NoUsableKey => break,
+                LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => break,
             }
         }
         assert!(left.values().all(|left| *left == 0), "{:?}: {left:?}", self.fields);

@@ -4,6 +4,7 @@
 mod any_value;
 #[path = "../support/database.rs"]
 mod database;
+mod encrypted;
 #[path = "../support/every_value.rs"]
 mod every_value;
 mod older_programs;

@@ -92,7 +92,7 @@ impl Shared {
         match self.store.lease(&self.pool, &request).await.unwrap() {
             LeaseAnswer::New(leased) => Some(leased),
             LeaseAnswer::Same(leased) => panic!("nobody asked for the same: {leased:?}"),
-            LeaseAnswer::NoUsableKey => None,
+            LeaseAnswer::SameUnreadable | LeaseAnswer::NoUsableKey => None,
         }
     }
 

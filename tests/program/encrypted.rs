@@ -102,6 +102,7 @@ async fn a_pool_is_encrypted_rotated_and_decrypted_beside_a_running_server(place
     };
     assert_eq!(run(&first, "encrypt"), done(40, 0));
     assert_eq!(run(&first, "encrypt"), done(0, 40));
+    assert_eq!(run(&first, "encrypt"), done(0, 40));
     // Nor is what they were left in the file, or beside it.
     if let Place::Folder(folder) = &place {
         for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -178,16 +179,53 @@ async fn what_is_stored_holds_no_key(place: Place) {
     let added = client.post(format!("{}/v1/pools/stability/keys", server.url));
     assert_eq!(added.json(&json!({"api_keys": ["sk-planted-0123456789"]})).send().await.unwrap().status(), 200);
     assert_eq!(lease_and_report(&client, &server.url).await.as_deref(), Some("sk-planted-0123456789"));
-    // Who has no keys, and who has the store, knows that there is one, and no more.
-    let (code, told, _) = Machine::new(&place, "", false).run(&["keys", "list", "--json"], "");
-    let listed: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((code, &listed["state"], &listed["masked"]), (Some(0), &json!("invalid"), &Value::Null), "{told}");
+    // Who has no keys can do nothing with it, and is told why.
+    let without = Machine::new(&place, "", false);
+    let (code, told, said) = without.run(&["keys", "list"], "");
+    assert!(
+        code == Some(2) && told.is_empty() && said.contains("set KEYLEND_ENCRYPTION_KEYS and KEYLEND_DIGEST_KEY"),
+        "{said}"
+    );
+    let (code, told, _) = without.run(&["check"], "");
+    assert!(code == Some(1) && told.contains("set KEYLEND_ENCRYPTION_KEYS and KEYLEND_DIGEST_KEY"), "{told}");
     let (_, told, _) = machine.run(&["keys", "list", "--json"], "");
     let listed: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&listed["state"], &listed["masked"]), (&json!("usable"), &json!("sk-pl...6789")), "{told}");
     let (code, told, said) = machine.run(&["keys", "show", listed["id"].as_str().unwrap()], "");
     assert!(code == Some(0) && told.contains("encrypted by"), "{told} {said}");
     assert!(server.terminate().0.success());
+}
+
+#[test]
+fn what_keys_were_is_left_nowhere_once_they_are_encrypted() {
+    crate::run(async {
+        let place = Place::sqlite();
+        let Place::Folder(folder) = &place else { unreachable!() };
+        let plain = Machine::new(&place, "", false);
+        // Enough for pages to be split and put in order, and some that are removed again.
+        assert_eq!(plain.run(&["keys", "add"], &secrets(3_000)).0, Some(0));
+        let (_, listed, _) = plain.run(&["keys", "list", "--json"], "");
+        let ids = listed
+            .lines()
+            .take(200)
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned());
+        let ids: Vec<String> = ids.collect();
+        let remove: Vec<&str> = ["keys", "remove", "--yes"].into_iter().chain(ids.iter().map(String::as_str)).collect();
+        assert_eq!(plain.run(&remove, "").0, Some(0));
+        let machine = Machine::new(&place, A, true);
+        let server = machine.serve();
+        assert_eq!(machine.run(&["keys", "encrypt"], "").1, "2800 changed, 0 as they were, 0 failed\n");
+        assert_eq!(machine.run(&["backup", folder.path().join("copy.db").to_str().unwrap()], "").0, Some(0));
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        let found: Vec<_> = files
+            .map(|path| {
+                (std::fs::read(&path).unwrap().windows(11).filter(|piece| piece == b"sk-planted-").count(), path)
+            })
+            .collect();
+        assert!(found.len() >= 3 && found.iter().all(|(hits, _)| *hits == 0), "{found:?}");
+        assert!(lease_and_report(&Client::new(), &server.url).await.is_some());
+        assert!(server.terminate().0.success());
+    });
 }
 
 #[test]
@@ -213,7 +251,7 @@ fn a_key_that_does_not_decrypt_is_told_of_and_not_lent() {
         let told = server.wait_for(|log| log.lines().find(|line| tells(line, "key_unreadable")).map(str::to_owned));
         assert!(told.contains(&id) && told.contains("does not decrypt"), "{told}");
         let (code, told, said) = machine.run(&["keys", "rotate"], "");
-        assert_eq!((code, told.as_str()), (Some(0), "0 changed, 2 as they were, 0 failed\n"), "{said}");
+        assert_eq!((code, told.as_str()), (Some(1), "0 changed, 1 as they were, 1 failed\n"), "{said}");
         let (code, told, _) = machine.run(&["check"], "");
         assert!(code == Some(1) && told.contains(&format!("{id}: api_key: it does not decrypt")), "{told}");
         let (code, _, said) = Machine::new(&place, &format!("{B},{A}"), true).run(&["keys", "rotate"], "");

@@ -93,6 +93,6 @@ async fn look_at(pool: &Pool, vault: &Vault) -> Result<PoolReport, PoolError> {
     let stats = pool.examine_stats().await?;
     let mut report = PoolReport::found(pool.policy(), examination, &stats);
     let older = report.encrypted.iter().filter(|(by, _)| vault.names().next() != Some(by));
-    report.to_rotate = older.map(|(_, keys)| keys).sum();
+    report.by_others = older.map(|(_, keys)| keys).sum();
     Ok(report)
 }

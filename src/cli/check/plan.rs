@@ -63,13 +63,15 @@ pub(super) struct PoolReport {
     pub(super) needs_migration: u64,
     pub(super) duplicates: u64,
     pub(super) duplicate_ids: Vec<Vec<String>>,
+    /// What is wrong with the keys for secrets.
+    pub(super) wrong_keys: Vec<String>,
     /// Whether new keys are encrypted.
     pub(super) encrypt: bool,
     /// Encrypted keys by the name of the key that they are encrypted with.
     pub(super) encrypted: BTreeMap<String, u64>,
-    /// Of these, the ones that `keys rotate` encrypts anew.
+    /// Of these, the ones that the first key did not encrypt.
     #[serde(skip)]
-    pub(super) to_rotate: u64,
+    pub(super) by_others: u64,
     pub(super) invalid: u64,
     pub(super) invalid_keys: Vec<InvalidKeyReport>,
     pub(super) missing_indexes: Vec<String>,
@@ -164,9 +166,10 @@ impl PoolReport {
             needs_migration: found.needs_migration,
             duplicates: found.duplicates,
             duplicate_ids: found.duplicate_ids,
+            wrong_keys: found.wrong_keys,
             encrypt: policy.encrypt,
             encrypted: found.encrypted.into_iter().collect(),
-            to_rotate: 0,
+            by_others: 0,
             invalid: found.invalid,
             invalid_keys: found.invalid_keys.into_iter().map(InvalidKeyReport::from).collect(),
             missing_indexes: found.missing_indexes,
@@ -177,6 +180,11 @@ impl PoolReport {
     fn to_encrypt(&self) -> u64 {
         let plain = self.documents.saturating_sub(self.invalid).saturating_sub(self.encrypted.values().sum());
         if self.encrypt { plain } else { 0 }
+    }
+
+    /// How many keys `keys rotate` encrypts anew.
+    fn to_rotate(&self) -> u64 {
+        if self.encrypt { self.by_others } else { 0 }
     }
 
     /// How many keys `keys decrypt` decrypts.
@@ -210,10 +218,10 @@ impl PoolReport {
             findings
                 .push(format!("pool {name}: {} keys are encrypted, although encrypt is not true", self.to_decrypt()));
         }
-        if self.to_rotate > 0 {
+        if self.to_rotate() > 0 {
             findings.push(format!(
                 "pool {name}: {} keys are encrypted with another key than the first of KEYLEND_ENCRYPTION_KEYS",
-                self.to_rotate
+                self.to_rotate()
             ));
         }
         if self.duplicates > 0 {
@@ -259,6 +267,12 @@ impl Plan {
             self.findings.push(text.clone());
             self.next.push(format!("MONGODB_DATABASE={database} keylend check"));
         }
+        for wrong in self.pools.iter().flat_map(|pool| &pool.wrong_keys) {
+            // A key is the same for all pools.
+            if !self.findings.contains(wrong) {
+                self.findings.push(wrong.clone());
+            }
+        }
         self.findings.extend(self.pools.iter().flat_map(PoolReport::findings));
         for pool in self.pools.iter().filter(|pool| pool.needs_migration > 0) {
             // Without a name, that pool is meant.
@@ -272,7 +286,7 @@ impl Plan {
             self.next.push(format!("keylend keys remove --pool {} ID", pool.name));
         }
         for pool in &self.pools {
-            let acts = [("encrypt", pool.to_encrypt()), ("decrypt", pool.to_decrypt()), ("rotate", pool.to_rotate)];
+            let acts = [("encrypt", pool.to_encrypt()), ("decrypt", pool.to_decrypt()), ("rotate", pool.to_rotate())];
             let acts = acts.into_iter().filter(|(_, keys)| *keys > 0);
             self.next.extend(acts.map(|(act, _)| format!("keylend keys {act} --pool {}", pool.name)));
         }
@@ -339,7 +353,7 @@ mod tests {
                 vec!["keylend keys decrypt --pool stability", "keylend"],
             ),
             (
-                pool(|pool| pool.to_rotate = 7),
+                pool(|pool| (pool.encrypt, pool.by_others, pool.encrypted) = (true, 7, [("a".to_owned(), 9)].into())),
                 Some("7 keys are encrypted with another key than the first"),
                 vec!["keylend keys rotate --pool stability", "keylend"],
             ),

@@ -116,12 +116,13 @@ impl Over {
             return Err(Failure::Usage(vec![Fault::new(format!("pool {}", pool.policy().name), advice)]));
         }
         let begun = Acts::of(settings)?.begin(self.act, Some(&pool.policy().name), None).await?;
-        let bar = progress(pool.stats().await?.keys.total(), arguments.json);
+        let bar = progress(arguments.json);
         let walked = self.walk(&settings.vault, pool, &bar).await;
         bar.finish_and_clear();
         let summary = walked?;
         begun.done(None, "the secrets of a pool are kept anew");
         if let StoreSettings::Sqlite { path } = &settings.store
+            && self.keeping == Keeping::Encrypted
             && !sqlite::wipe(path, settings.store_timeout).await?
         {
             let file = path.display();
@@ -138,7 +139,9 @@ impl Over {
         let mut keys = pool.walk(PART);
         while let Some(part) = keys.next().await? {
             let part = part.value;
-            let (concerned, others): (Vec<_>, Vec<_>) = part.iter().partition(|record| (self.concerns)(vault, record));
+            // One that cannot be read is tried again: what was in the way may be gone.
+            let concerns = |record: &&KeyRecord| record.key.secret.is_none() || (self.concerns)(vault, record);
+            let (concerned, others): (Vec<_>, Vec<_>) = part.iter().partition(concerns);
             summary.as_it_was += others.len() as u64;
             let ids = concerned.into_iter().map(|record| record.key.id);
             let keep = |id: KeyId| async move { pool.keep_anew(id, self.keeping).await.map(|kept| (id, kept)) };
@@ -167,15 +170,15 @@ impl Summary {
     }
 }
 
-/// A bar on stderr, where a person sees it.
-fn progress(keys: u64, json: bool) -> ProgressBar {
+/// How far it is, on stderr, where a person sees it. Of how many is not asked: to count a large pool takes long.
+fn progress(json: bool) -> ProgressBar {
     if json || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(keys);
+    let bar = ProgressBar::new_spinner();
     bar.set_draw_target(ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{spinner} {human_pos} keys, {per_sec}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 fn tell(summary: &Summary, json: bool) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, RawDocumentBuf, Utf8Lossy, doc};
 
-use super::expression::{self, Openable};
+use super::expression;
 use crate::domain::secret::STANDS_FOR;
 use crate::domain::{
     DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount, Verdict, Verified,
@@ -58,9 +58,10 @@ fn fields(of_lease: Document) -> Document {
     lease.extend(of_lease);
     let leases = doc! {"$map": {"input": "$leases", "as": "lease", "in": lease}};
     doc! {
-        "api_key": {"$cond": [expression::is_secret(&Openable::All), "$api_key", Bson::Null]},
+        "api_key": {"$cond": [expression::is_kept(), "$api_key", Bson::Null]},
         "sealed": typed("$sealed", "binData"),
         "sealed_by": typed("$sealed_by", "string"),
+        "unreadable": typed("$unreadable", "binData"),
         "usage_count": {"$cond": [expression::is_number(), "$usage_count", Bson::Null]},
         "last_used": date("$last_used"),
         "is_active": {"$eq": ["$is_active", true]},
@@ -200,17 +201,25 @@ pub(super) fn type_in_words(name: &str) -> &'static str {
 /// # Errors
 /// Why it has none.
 pub(super) fn secret(vault: &Vault, pool: &Policy, document: &Document) -> Result<Secret, NotOpened> {
-    let (Some(id), Some(Bson::String(api_key))) = (id(document), document.get("api_key")) else {
-        return Err(NotOpened::NoSecret);
-    };
-    let (sealed, sealed_by) = (sealed(document), document.get_str("sealed_by").ok());
-    vault.open(pool, id, Stored { api_key, sealed: sealed.map(|sealed| sealed.bytes.as_slice()), sealed_by })
+    let (id, stored) = id(document).zip(stored(document)).ok_or(NotOpened::NoSecret)?;
+    vault.open(pool, id, stored)
 }
 
-/// The encrypted secret of a document.
-pub(super) fn sealed(document: &Document) -> Option<&Binary> {
-    match document.get("sealed") {
-        Some(Bson::Binary(sealed)) => Some(sealed),
+/// What is stored of the secret of a document; None = no text at all.
+pub(super) fn stored(document: &Document) -> Option<Stored<'_>> {
+    let bytes = |field: &str| binary_in(document, field).map(|binary| binary.bytes.as_slice());
+    Some(Stored {
+        api_key: document.get("api_key")?.as_str()?,
+        sealed: bytes("sealed"),
+        sealed_by: document.get_str("sealed_by").ok(),
+        unreadable: bytes("unreadable"),
+    })
+}
+
+/// The bytes in a field of a document.
+pub(super) fn binary_in<'a>(document: &'a Document, field: &str) -> Option<&'a Binary> {
+    match document.get(field) {
+        Some(Bson::Binary(binary)) => Some(binary),
         _ => None,
     }
 }
@@ -226,7 +235,7 @@ pub(super) fn sealed_by(document: &Document) -> Option<&str> {
 pub fn is_sealed(document: &Document, api_key: &str) -> bool {
     let digest = api_key.strip_prefix(STANDS_FOR).unwrap_or_default();
     let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_open = sealed(document).is_some() && document.get("sealed") != document.get("unreadable");
+    let is_open = binary_in(document, "sealed").is_some() && document.get("sealed") != document.get("unreadable");
     is_digest && is_open && document.get_str("sealed_by").is_ok()
 }
 

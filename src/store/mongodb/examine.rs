@@ -6,7 +6,7 @@ use bson::{Bson, Document, RawDocumentBuf, bson, doc};
 use futures_util::TryStreamExt;
 
 use super::expression::Openable;
-use super::{MongoStore, document, duplicates, error, expression, index, stats};
+use super::{MongoStore, document, duplicates, error, expression, index, keep, stats};
 use crate::domain::Policy;
 use crate::domain::secret::STANDS_FOR;
 use crate::store::vault::NotOpened;
@@ -30,6 +30,7 @@ pub(super) async fn examine(store: &MongoStore, pool: &Policy, listed: u32) -> R
         documents: stats::whole(&counts, "documents"),
         with_credits: stats::whole(&counts, "with_credits"),
         needs_migration: stats::whole(&counts, "needs_migration"),
+        wrong_keys: keep::wrong_keys(store, pool).await?,
         encrypted: encrypted(store, pool).await?,
         invalid: stats::whole(&counts, "invalid"),
         invalid_keys: invalid.iter().map(invalid_key).collect(),

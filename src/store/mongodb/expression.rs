@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, bson, doc};
 
 use super::credits;
 use crate::domain::key::MAX_USAGE_COUNT;
@@ -59,18 +59,24 @@ pub enum Openable<'a> {
 /// told without opening it.
 pub fn is_secret(openable: &Openable<'_>) -> Document {
     let plain = is_text_like(&format!("^(?!{STANDS_FOR})[!-~]{{1,4096}}\\z"));
-    let by = match openable {
+    let mut sealed = vec![
+        bson!({"$eq": [{"$type": "$sealed"}, "binData"]}),
+        // A symbol is no name, and equal to the text all the same.
+        bson!({"$eq": [{"$type": "$sealed_by"}, "string"]}),
+        bson!({"$ne": ["$sealed", "$unreadable"]}),
+        bson!(is_text_like(&format!("^{STANDS_FOR}[0-9a-f]{{64}}\\z"))),
+    ];
+    match openable {
         Openable::By(names) if names.is_empty() => return plain,
-        Openable::By(names) => doc! {"$in": ["$sealed_by", {"$literal": names}]},
-        Openable::All => doc! {"$eq": [{"$type": "$sealed_by"}, "string"]},
-    };
-    let sealed = doc! {"$and": [
-        is_text_like(&format!("^{STANDS_FOR}[0-9a-f]{{64}}\\z")),
-        {"$eq": [{"$type": "$sealed"}, "binData"]},
-        by,
-        {"$ne": ["$sealed", "$unreadable"]},
-    ]};
-    doc! {"$or": [plain, sealed]}
+        Openable::By(names) => sealed.push(bson!({"$in": ["$sealed_by", {"$literal": names}]})),
+        Openable::All => {}
+    }
+    doc! {"$or": [plain, {"$and": sealed}]}
+}
+
+/// Whether `api_key` is a secret, or can stand for one.
+pub(super) fn is_kept() -> Document {
+    is_text_like("^[!-~]{1,4096}\\z")
 }
 
 /// Whether `api_key` is a text of this form.

@@ -19,19 +19,27 @@ pub(super) async fn keep_anew(
 ) -> Result<KeptAnew, StoreError> {
     let its_id = doc! {"_id": filter::object_id(id)};
     for _ in 0..TRIES {
-        let fields = document::secret_fields();
+        let fields = document::projection();
         let found = store.keys(pool).find_one(its_id.clone()).projection(fields).max_time(store.time_limit).await;
         let found = found.and_then(|found| found.map(document::lossy).transpose()).map_err(error::of_read)?;
         let Some(found) = found else { return Ok(KeptAnew::UnknownKey) };
-        let secret = match document::secret(&store.vault, pool, &found) {
+        let stored = document::stored(&found);
+        let opened = stored.ok_or(NotOpened::NoSecret).and_then(|stored| store.vault.open_anew(pool, id, stored));
+        let secret = match opened {
             Ok(secret) => secret,
             Err(why) => {
                 give_up(store, pool, &found, why, doc! {}).await?;
                 return Ok(KeptAnew::NotOpened(why));
             }
         };
-        let by = document::sealed_by(&found);
-        let Some(kept) = keeping.of(&store.vault, pool, id, &secret, by) else { return Ok(KeptAnew::AsItWas) };
+        // What was given up and opens after all is kept anew in any case.
+        let is_given_up = stored.is_some_and(|stored| stored.is_given_up());
+        let by = document::sealed_by(&found).filter(|_| !is_given_up);
+        let kept = match keeping.of(&store.vault, pool, id, &secret, by) {
+            None if is_given_up => store.vault.plain(&secret),
+            None => return Ok(KeptAnew::AsItWas),
+            Some(kept) => kept,
+        };
         // The index keeps one text from being there twice; the other one that the secret can have is looked for.
         if has_twin(store, pool, id, &secret).await? {
             return Ok(KeptAnew::Twin);
@@ -84,7 +92,7 @@ pub(super) async fn opened(
     }
 }
 
-/// Remembers which bytes were no secret: others in their place are looked at anew.
+/// Remembers which bytes did not decrypt: others in their place are looked at anew.
 async fn give_up(
     store: &MongoStore,
     pool: &Policy,
@@ -92,17 +100,24 @@ async fn give_up(
     why: NotOpened,
     undo: Document,
 ) -> Result<(), StoreError> {
-    let mut fields = undo;
-    if let (NotOpened::Unreadable, Some(sealed)) = (why, document::sealed(document)) {
-        let is_it = doc! {"$eq": ["$sealed", sealed.clone()]};
-        fields.insert("unreadable", doc! {"$cond": [is_it, sealed.clone(), "$unreadable"]});
-        document::id(document).into_iter().for_each(|id| why.tell(pool, id));
+    let its_id = doc! {"_id": document.get("_id")};
+    // Another instance may have the key.
+    if let (NotOpened::Unreadable, Some(sealed)) = (why, document::binary_in(document, "sealed")) {
+        let is_new = doc! {"$and": [
+            {"$eq": ["$sealed", sealed.clone()]}, {"$ne": ["$unreadable", sealed.clone()]},
+        ]};
+        let mut as_found = its_id.clone();
+        as_found.insert("$expr", is_new);
+        let mark = vec![doc! {"$set": {"unreadable": sealed.clone()}}];
+        let marked = store.change(pool, as_found, mark, None, doc! {"_id": 1}).await.map_err(error::of_write)?;
+        if let Some(id) = marked.as_ref().and_then(document::id) {
+            why.tell(pool, id);
+        }
     }
-    if fields.is_empty() {
+    if undo.is_empty() {
         return Ok(());
     }
-    let its_id = doc! {"_id": document.get("_id")};
-    let given_up = store.change(pool, its_id, vec![doc! {"$set": fields}], None, doc! {"_id": 1}).await;
+    let given_up = store.change(pool, its_id, vec![doc! {"$set": undo}], None, doc! {"_id": 1}).await;
     given_up.map(|_| ()).map_err(error::of_write)
 }
 
@@ -115,25 +130,38 @@ pub(super) fn without(names: &[String]) -> Document {
 /// Records the keys for secrets, each by what tells nothing of it.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] where one is another key than was recorded.
-pub(super) async fn record_keys(store: &MongoStore) -> Result<(), StoreError> {
-    let meta = store.meta();
-    for (name, fingerprint, setting) in store.vault.recorded() {
-        let its_name = doc! {"_id": &name};
-        let set = doc! {"$setOnInsert": {"fingerprint": &fingerprint}};
-        let recorded = error::again_after_conflicts(|| async {
-            meta.update_one(its_name.clone(), set.clone()).upsert(true).await
-        });
-        match recorded.await {
-            // Another instance was quicker.
+/// [`StoreError::Unusable`] where one is another key than was recorded, or where the pool is encrypted and there are none.
+pub(super) async fn prepare(store: &MongoStore, pool: &Policy) -> Result<(), StoreError> {
+    let meta = store.meta().clone_with_type::<Document>();
+    for (name, fingerprint, _) in store.vault.recorded() {
+        let record = doc! {"_id": name, "fingerprint": fingerprint};
+        // By an insert, which is refused where another instance was quicker: an upsert may overwrite it.
+        match error::again_after_conflicts(|| async { meta.insert_one(&record).await }).await {
             Err(error) if error::is_duplicate(&error) => {}
             recorded => drop(recorded.map_err(error::of_write)?),
         }
-        let known = meta.find_one(its_name).max_time(store.time_limit).await;
-        let known = known.and_then(|known| known.map(document::lossy).transpose()).map_err(error::of_read)?;
-        if known.as_ref().and_then(|known| known.get("fingerprint")) != Some(&Bson::String(fingerprint)) {
-            return Err(StoreError::Unusable(vault::other_key(&name, setting)));
-        }
     }
-    Ok(())
+    match wrong_keys(store, pool).await?.pop() {
+        Some(why) => Err(StoreError::Unusable(why)),
+        None => Ok(()),
+    }
+}
+
+/// What to say of a key of this instance that is another one than the store knows by its name, and of a pool that is
+/// encrypted where there are no keys.
+pub(super) async fn wrong_keys(store: &MongoStore, pool: &Policy) -> Result<Vec<String>, StoreError> {
+    let mut wrong = Vec::new();
+    if !store.vault.has_keys() {
+        // A range of the index on it.
+        let sealed = doc! {"api_key": {"$gte": vault::RANGE[0], "$lt": vault::RANGE[1]}};
+        let found = store.keys(pool).find_one(sealed).projection(doc! {"_id": 1}).max_time(store.time_limit).await;
+        wrong.extend(found.map_err(error::of_read)?.map(|_| vault::no_keys(pool)));
+    }
+    for (name, fingerprint, setting) in store.vault.recorded() {
+        let known = store.meta().find_one(doc! {"_id": &name}).max_time(store.time_limit).await;
+        let known = known.and_then(|known| known.map(document::lossy).transpose()).map_err(error::of_read)?;
+        let is_other = |known: Document| known.get("fingerprint") != Some(&Bson::String(fingerprint));
+        wrong.extend(known.is_some_and(is_other).then(|| vault::other_key(&name, setting)));
+    }
+    Ok(wrong)
 }

@@ -9,14 +9,13 @@ use crate::store::StoreError;
 use crate::store::recorded::{key_request, key_requests};
 
 pub(super) async fn request(store: &MongoStore, pool: &Policy, id: &RequestId, by: &str) -> Result<bool, StoreError> {
-    let meta = store.meta();
-    let its_name = doc! {"_id": key_request(pool, id)};
-    let set = doc! {"$setOnInsert": {"by": by, "asked_at": expression::date(store.now().await?)}};
-    let asked =
-        error::again_after_conflicts(|| async { meta.update_one(its_name.clone(), set.clone()).upsert(true).await });
-    match asked.await {
-        Ok(asked) => Ok(asked.upserted_id.is_some()),
-        // Another instance was quicker.
+    let meta = store.meta().clone_with_type::<Document>();
+    let now = expression::date(store.now().await?);
+    let asked = doc! {"_id": key_request(pool, id), "by": by, "asked_at": now};
+    // By an insert, which is refused where another instance was quicker: of two upserts, the compatible server calls both
+    // new.
+    match error::again_after_conflicts(|| async { meta.insert_one(&asked).await }).await {
+        Ok(_) => Ok(true),
         Err(error) if error::is_duplicate(&error) => Ok(false),
         Err(error) => Err(error::of_write(error)),
     }

@@ -30,13 +30,13 @@ pub(super) async fn lease(
     }
     for _ in 0..TWIN_TRIES {
         if let Some(same) = same_request(store, pool, request).await? {
-            return Ok(LeaseAnswer::Same(same));
+            return Ok(same);
         }
         match reserve(store, pool, request).await {
             // A twin got the last use, or its lapsed lease keeps this request from the only key that is left.
             Ok(Ok(LeaseAnswer::NoUsableKey)) => {
                 if let Some(same) = same_request(store, pool, request).await? {
-                    return Ok(LeaseAnswer::Same(same));
+                    return Ok(same);
                 }
                 if sweep::settle_idem(store, pool, &request.idem).await? == 0 {
                     return Ok(LeaseAnswer::NoUsableKey);
@@ -108,7 +108,7 @@ pub(super) async fn same_request(
     store: &MongoStore,
     pool: &Policy,
     request: &LeaseRequest,
-) -> Result<Option<LeasedKey>, StoreError> {
+) -> Result<Option<LeaseAnswer>, StoreError> {
     let idem = request.idem.as_str();
     let mut repeat = settle::change_entry("idem", idem, doc! {"repeated": true});
     if planted::has(Bug::LostOnRetry) {
@@ -117,9 +117,11 @@ pub(super) async fn same_request(
     let filter = filter::live_entry("idem", idem);
     let fields = projection("idem", idem);
     let same = store.change(pool, filter, repeat, None, fields).await.map_err(error::of_write)?;
-    match same {
-        Some(same) => opened(store, pool, &same).await,
-        None => Ok(None),
+    let Some(same) = same else { return Ok(None) };
+    // Nothing is taken back: who asked first has it.
+    match keep::opened(store, pool, &same, doc! {}).await? {
+        Some(secret) => leased_key(&same, &secret).map(|same| Some(LeaseAnswer::Same(same))),
+        None => Ok(Some(LeaseAnswer::SameUnreadable)),
     }
 }
 

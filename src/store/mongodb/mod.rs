@@ -190,7 +190,7 @@ impl Store for MongoStore {
     }
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
-        keep::record_keys(self).await?;
+        keep::prepare(self, pool).await?;
         let mut notices = index::prepare(self, pool).await?;
         notices.extend(databases::elsewhere(self, pool).await);
         Ok(notices)
@@ -335,7 +335,11 @@ impl Store for MongoStore {
     }
 
     async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
-        lease::same_request(self, pool, request).await
+        match lease::same_request(self, pool, request).await? {
+            Some(LeaseAnswer::Same(same)) => Ok(Some(same)),
+            Some(LeaseAnswer::SameUnreadable) => Err(StoreError::same_unreadable()),
+            Some(LeaseAnswer::New(_) | LeaseAnswer::NoUsableKey) | None => Ok(None),
+        }
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {

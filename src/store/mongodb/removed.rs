@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use super::{MongoStore, document, error, expression, filter};
 use crate::domain::{KeyId, Policy, Secret};
 use crate::store::StoreError;
-use crate::store::removed::{names, prefix};
+use crate::store::removed::{name, names, prefix};
 
 /// Before a key goes: keeps the file from bringing it back, where it is the file's. `stays`: the secret that it has
 /// afterwards.
@@ -21,13 +21,13 @@ pub(super) async fn remember(
     let its_id = doc! {"_id": filter::object_id(id), "$expr": expression::is_from_file()};
     let found = store.keys(pool).find_one(its_id).projection(document::projection()).max_time(store.time_limit).await;
     let found = found.and_then(|found| found.map(document::lossy).transpose()).map_err(error::of_read)?;
-    let secret = found.and_then(|found| document::secret(&store.vault, pool, &found).ok());
-    let Some(secret) = secret else { return Ok(()) };
-    if stays.is_some_and(|stays| stays.expose() == secret.expose()) {
+    // Also where it cannot be opened, what stands for it tells.
+    let Some(api_key) = found.as_ref().and_then(|found| found.get_str("api_key").ok()) else { return Ok(()) };
+    if stays.is_some_and(|stays| store.vault.texts(pool, stays).iter().any(|text| text == api_key)) {
         return Ok(());
     }
     let meta = store.meta();
-    let its_name = doc! {"_id": &names(&store.vault, pool, &secret)[0]};
+    let its_name = doc! {"_id": name(pool, api_key)};
     let set = doc! {"$setOnInsert": {"removed_at": expression::date(store.now().await?)}};
     let remembered =
         error::again_after_conflicts(|| async { meta.update_one(its_name.clone(), set.clone()).upsert(true).await });

@@ -3,7 +3,7 @@
 use bson::{Document, doc, oid::ObjectId};
 
 use super::expression::{self, NOW};
-use super::{MongoStore, Taken, document, error, keep};
+use super::{MongoStore, Taken, document, error, keep, lease};
 use crate::domain::Policy;
 use crate::store::StoreError;
 
@@ -27,7 +27,9 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
         let uses = taken.get_document("mark").ok().and_then(|mark| document::usage_count(mark.get("n")).whole());
         let uses = uses.and_then(|uses| u32::try_from(uses).ok());
         let uses = uses.ok_or_else(|| StoreError::Refused("a take left no mark".into()))?;
-        if let Some(secret) = keep::opened(store, pool, &taken, untaken(step, uses)).await? {
+        // What was counted is, whatever became of taking it back.
+        let opened = keep::opened(store, pool, &taken, untaken(step, uses)).await.map_err(lease::something_leased)?;
+        if let Some(secret) = opened {
             let (id, usage_count, _) = document::handed_out(&taken, "last_used")?;
             return Ok(Some(Taken { id, secret, usage_count, uses }));
         }
@@ -36,7 +38,7 @@ pub(super) async fn take(store: &MongoStore, pool: &Policy, uses: u32) -> Result
 
 /// What takes these uses back, as long as no other step has counted since.
 fn untaken(step: ObjectId, uses: u32) -> Document {
-    let is_last = doc! {"$eq": ["$mark.b", step]};
-    let before = doc! {"$subtract": ["$usage_count", i64::from(uses)]};
+    let is_last = doc! {"$and": [{"$eq": ["$mark.b", step]}, expression::is_countable()]};
+    let before = doc! {"$max": [0_i64, {"$subtract": ["$usage_count", i64::from(uses)]}]};
     doc! {"usage_count": {"$cond": [is_last, before, "$usage_count"]}}
 }

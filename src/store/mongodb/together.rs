@@ -33,7 +33,7 @@ pub(super) async fn lease_all(
     for request in requests {
         if asked_before.contains(request.idem.as_str()) {
             let same = repeat(store, pool, request).await.map_err(nothing_new)?;
-            answers.extend(same.map(|same| (request.entry, LeaseAnswer::Same(same))));
+            answers.extend(same.map(|same| (request.entry, same)));
         } else if met.insert(request.idem.as_str()) {
             new.push(request);
         }
@@ -68,7 +68,7 @@ async fn asked_before(
 }
 
 /// The open lease of the same request. None = it has lapsed, and is settled: the next look leases anew.
-async fn repeat(store: &MongoStore, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
+async fn repeat(store: &MongoStore, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeaseAnswer>, StoreError> {
     let same = lease::same_request(store, pool, request).await?;
     if same.is_none() {
         sweep::settle_idem(store, pool, &request.idem).await?;

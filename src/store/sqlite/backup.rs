@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::NamedTempFile;
 
@@ -61,11 +60,10 @@ fn fill(path: &Path, beside: &NamedTempFile, patience: Duration) -> Result<(), O
     if schema::recognise(&from)? == Found::New {
         return Err(OpenError::Foreign);
     }
-    let mut to = Connection::open_with_flags(beside.path(), flags)?;
-    // In one step: between two of them others write, and each time it would begin anew.
-    if Backup::new(&from, &mut to)?.step(-1)? != StepResult::Done {
-        return Err(OpenError::Busy);
-    }
+    // As of one moment, beside those who write; and only what is there, nothing of what was written over or removed.
+    let name = beside.path().to_str().ok_or(OpenError::NotText)?;
+    from.execute("VACUUM INTO ?1", [name])?;
+    let to = Connection::open_with_flags(beside.path(), flags)?;
     // One file, without a log beside it; the next start turns it over to one again.
     to.pragma_update(None, "journal_mode", "DELETE")?;
     let found: String = to.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;

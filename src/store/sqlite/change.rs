@@ -12,12 +12,20 @@ pub(super) fn change(step: &Step<'_>, pool: &Policy, id: KeyId, change: &KeyChan
     {
         return Ok(Changed::KnownSecret);
     }
+    let kept = keep::api_key(step, pool, id)?;
+    if let Some(secret) = &change.secret
+        && seen.value.key.secret.is_none()
+        && step.vault.texts(pool, secret).contains(&kept)
+    {
+        // It cannot be read, and is no other all the same: what stands for it tells.
+        seen.value.key.secret = Some(secret.clone());
+    }
     let before = seen.value.clone();
     change.apply(&mut seen.value, step.now);
     let record = &seen.value;
     let exposed = |record: &KeyRecord| record.key.secret.as_ref().map(|secret| secret.expose().to_owned());
     if before.from_file && exposed(&before) != exposed(record) {
-        removed::remember(step, pool, &before)?;
+        removed::remember(step, pool, &kept)?;
     }
     if record.leases.is_empty() {
         remove::leases(step, pool, id)?;

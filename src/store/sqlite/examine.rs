@@ -7,7 +7,7 @@ use rusqlite::Row;
 use super::{Step, row, schema};
 use crate::domain::secret::STANDS_FOR;
 use crate::domain::{Policy, Secret, UsageCount};
-use crate::store::vault::NotOpened;
+use crate::store::vault::{self, NotOpened};
 use crate::store::{Examination, InvalidKey};
 
 pub(super) fn examine(step: &Step<'_>, pool: &Policy, listed: u32) -> rusqlite::Result<Examination> {
@@ -26,7 +26,8 @@ pub(super) fn examine(step: &Step<'_>, pool: &Policy, listed: u32) -> rusqlite::
         step.tx.prepare_cached(&format!("SELECT count(*) FROM \"{table}\""))?.query_row([], |row| row.get(0))?;
     // The table's own checks let no other text in; another program can have switched them off. What stands for a secret
     // is looked at one by one.
-    let sealed = if schema::is_older(step, pool)? { "NULL, NULL" } else { "sealed, sealed_by" };
+    let is_older = schema::is_older(step, pool)?;
+    let sealed = if is_older { "NULL, NULL, NULL" } else { "sealed, sealed_by, unreadable" };
     let mut rows = step.tx.prepare_cached(&format!(
         "SELECT id, api_key, {sealed}, usage_count FROM \"{table}\"
          WHERE NOT ({} AND {}) OR api_key GLOB '{STANDS_FOR}*' ORDER BY id",
@@ -47,6 +48,10 @@ pub(super) fn examine(step: &Step<'_>, pool: &Policy, listed: u32) -> rusqlite::
         }
     }
     examination.encrypted = encrypted.into_iter().collect();
+    examination.wrong_keys.extend(schema::other_keys(step)?);
+    if schema::lacks_keys(step, pool)? {
+        examination.wrong_keys.push(vault::no_keys(pool));
+    }
     Ok(examination)
 }
 
@@ -55,7 +60,7 @@ fn invalid_key(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Resul
     let mut reasons = Vec::new();
     let id: String = row.get(0)?;
     if let Ok(known) = id.parse()
-        && let Err(why) = row::secret(step, pool, known, row, [1, 2, 3])?
+        && let Err(why) = row::stored(row, [1, 2, 3, 4], |stored| step.vault.open(pool, known, stored))?
     {
         let text = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
         reasons.push(match Secret::parse(&text) {
@@ -63,7 +68,7 @@ fn invalid_key(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Resul
             _ => format!("api_key: {why}"),
         });
     }
-    match UsageCount::from_i64(row.get(4)?) {
+    match UsageCount::from_i64(row.get(5)?) {
         UsageCount::Odd(number) if number < 0.0 => reasons.push("usage_count is negative".to_owned()),
         UsageCount::Odd(_) => reasons.push("usage_count is too large".to_owned()),
         UsageCount::Whole(_) | UsageCount::NotANumber => {}

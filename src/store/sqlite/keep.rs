@@ -2,6 +2,7 @@
 //! given up.
 
 use rusqlite::OptionalExtension;
+use rusqlite::types::Type;
 
 use super::change::has_twin;
 use super::{Step, row};
@@ -13,12 +14,20 @@ use crate::store::{Keeping, KeptAnew};
 pub(super) fn keep_anew(step: &Step<'_>, pool: &Policy, id: KeyId, keeping: Keeping) -> rusqlite::Result<KeptAnew> {
     let found = step
         .tx
-        .prepare_cached(&format!("SELECT api_key, sealed, sealed_by FROM \"{}\" WHERE id = ?1", pool.collection))?
+        .prepare_cached(&format!(
+            "SELECT api_key, sealed, sealed_by, unreadable FROM \"{}\" WHERE id = ?1",
+            pool.collection
+        ))?
         .query_row([id.to_string()], |found| {
-            Ok((row::secret(step, pool, id, found, [0, 1, 2])?, row::sealed_by(found, [0, 2])?))
+            let mut is_given_up = false;
+            let secret = row::stored(found, COLUMNS, |stored| {
+                is_given_up = stored.is_given_up();
+                step.vault.open_anew(pool, id, stored)
+            })?;
+            Ok((secret, row::sealed_by(found, [0, 2])?, is_given_up))
         })
         .optional()?;
-    let Some((secret, by)) = found else { return Ok(KeptAnew::UnknownKey) };
+    let Some((secret, by, is_given_up)) = found else { return Ok(KeptAnew::UnknownKey) };
     let secret = match secret {
         Ok(secret) => secret,
         Err(why) => {
@@ -26,12 +35,25 @@ pub(super) fn keep_anew(step: &Step<'_>, pool: &Policy, id: KeyId, keeping: Keep
             return Ok(KeptAnew::NotOpened(why));
         }
     };
-    let Some(kept) = keeping.of(step.vault, pool, id, &secret, by.as_deref()) else { return Ok(KeptAnew::AsItWas) };
+    // What was given up and opens after all is kept anew in any case.
+    let by = by.as_deref().filter(|_| !is_given_up);
+    let kept = match keeping.of(step.vault, pool, id, &secret, by) {
+        None if is_given_up => step.vault.plain(&secret),
+        None => return Ok(KeptAnew::AsItWas),
+        Some(kept) => kept,
+    };
     if has_twin(step, pool, id, &secret)? {
         return Ok(KeptAnew::Twin);
     }
     write(step, pool, id, &kept)?;
     Ok(KeptAnew::Changed)
+}
+
+/// What stands in `api_key` of a key that is there.
+pub(super) fn api_key(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<String> {
+    step.tx
+        .prepare_cached(&format!("SELECT api_key FROM \"{}\" WHERE id = ?1", pool.collection))?
+        .query_row([id.to_string()], |found| Ok(String::from_utf8_lossy(found.get_ref(0)?.as_bytes()?).into_owned()))
 }
 
 /// Writes a kept secret over the one that is there.
@@ -46,32 +68,36 @@ pub(super) fn write(step: &Step<'_>, pool: &Policy, id: KeyId, kept: &Kept) -> r
         .map(|_| ())
 }
 
-/// The secret of a key that is picked, and its count. None = it has none that can be read: it is told of, and not picked
-/// again as long as that is so.
+/// The secret of a key that is picked, and its count. None = it does not decrypt: it is told of, and not picked again as
+/// long as that is so.
 pub(super) fn read(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<Option<(Secret, u64)>> {
     let (secret, count) = step
         .tx
         .prepare_cached(&format!(
-            "SELECT api_key, sealed, sealed_by, usage_count FROM \"{}\" WHERE id = ?1",
+            "SELECT api_key, sealed, sealed_by, unreadable, usage_count FROM \"{}\" WHERE id = ?1",
             pool.collection
         ))?
-        .query_row([id.to_string()], |found| Ok((row::secret(step, pool, id, found, [0, 1, 2])?, found.get(3)?)))?;
+        .query_row([id.to_string()], |found| {
+            Ok((row::stored(found, COLUMNS, |stored| step.vault.open(pool, id, stored))?, found.get(4)?))
+        })?;
     match secret {
         Ok(secret) => Ok(Some((secret, count))),
-        Err(why) => give_up(step, pool, id, why).map(|()| None),
+        Err(NotOpened::Unreadable) => give_up(step, pool, id, NotOpened::Unreadable).map(|()| None),
+        // The table's own check lets no other text in, and the pick passes what cannot be opened by.
+        Err(why) => Err(rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(why))),
     }
 }
 
-/// Remembers which bytes were no secret: others in their place are looked at anew.
+/// Remembers which bytes did not decrypt: others in their place are looked at anew.
 pub(super) fn give_up(step: &Step<'_>, pool: &Policy, id: KeyId, why: NotOpened) -> rusqlite::Result<()> {
     // Another instance may have the key.
-    if why == NotOpened::UnknownKey {
+    if why != NotOpened::Unreadable {
         return Ok(());
     }
     let given_up = step
         .tx
         .prepare_cached(&format!(
-            "UPDATE \"{}\" AS k SET unreadable = {BYTES} WHERE k.id = ?1 AND k.unreadable IS NOT {BYTES}",
+            "UPDATE \"{}\" SET unreadable = sealed WHERE id = ?1 AND unreadable IS NOT sealed",
             pool.collection
         ))?
         .execute([id.to_string()])?;
@@ -81,16 +107,16 @@ pub(super) fn give_up(step: &Step<'_>, pool: &Policy, id: KeyId, why: NotOpened)
     Ok(())
 }
 
-/// What is remembered of a row `k` that has no secret.
-const BYTES: &str = "coalesce(k.sealed, CAST(k.api_key AS BLOB))";
+/// The columns of a stored secret where they come first.
+const COLUMNS: [usize; 4] = [0, 1, 2, 3];
 
-/// Whether the secret of the row `k` can be read, as far as can be told without reading it.
+/// Whether the secret of the row `k` can be opened, as far as can be told without doing it.
 pub(super) fn openable(vault: &Vault) -> String {
     // Letters, digits, - and _ alone.
     let names: Vec<String> = vault.names().map(|name| format!("'{name}'")).collect();
     format!(
-        "(k.unreadable IS NULL OR k.unreadable <> {BYTES}) AND (k.api_key NOT GLOB '{STANDS_FOR}*'
-             OR (k.sealed IS NOT NULL AND k.sealed_by IN ({})))",
+        "(k.api_key NOT GLOB '{STANDS_FOR}*' OR (k.sealed IS NOT NULL AND k.sealed IS NOT k.unreadable
+             AND k.sealed_by IN ({})))",
         names.join(", ")
     )
 }

@@ -7,12 +7,13 @@ use rusqlite::OptionalExtension;
 
 use super::pick::{Picked, pick, pick_some, stamp};
 use super::{EntryId, FoundKey, LeaseAnswer, LeaseRequest, LeasedKey, Step, keep, row, settle};
-use crate::domain::{LeaseId, Picks, Policy, Timestamp};
+use crate::domain::{KeyId, LeaseId, Picks, Policy, Secret, Timestamp};
 use crate::store::planted::{self, Bug};
+use crate::store::vault::NotOpened;
 
 pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<LeaseAnswer> {
     if let Some(same) = earlier(step, pool, request)? {
-        return Ok(LeaseAnswer::Same(same));
+        return Ok(same);
     }
     match pick(step, pool, pool.uses_per_key)? {
         Some(picked) => reserve(step, pool, request, picked).map(LeaseAnswer::New),
@@ -22,16 +23,16 @@ pub(super) fn lease(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> r
 
 /// The open lease of an earlier request with the same Idempotency-Key. One that has lapsed is settled: it no longer
 /// answers for its key.
-fn earlier(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
+fn earlier(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeaseAnswer>> {
     // Without an Idempotency-Key there is no earlier request to look for.
     if !request.is_repeatable() {
         return Ok(None);
     }
-    let same = find_same(step, pool, request)?;
+    let same = repeated(step, pool, request)?;
     if same.is_none()
-        && let Some(lapsed) = same_request(step, pool, request)?
+        && let Some((lapsed, ..)) = same_request(step, pool, request)?
     {
-        settle::lapse(step, pool, lapsed.entry)?;
+        settle::lapse(step, pool, lapsed)?;
     }
     Ok(same)
 }
@@ -69,7 +70,7 @@ pub(super) fn lease_all(
         if !met.insert(request.idem.as_str()) {
             twins.push(number);
         } else if let Some(same) = earlier(step, pool, request)? {
-            answers[number] = Some(LeaseAnswer::Same(same));
+            answers[number] = Some(same);
         } else {
             new.push(number);
         }
@@ -90,53 +91,60 @@ pub(super) fn lease_all(
     }
     // Those who sent the same request within this step have the lease of the first of them.
     for number in twins {
-        answers[number] = find_same(step, pool, &requests[number])?.map(LeaseAnswer::Same);
+        answers[number] = repeated(step, pool, &requests[number])?;
     }
     Ok(answers.into_iter().map(|answer| answer.unwrap_or(LeaseAnswer::NoUsableKey)).collect())
 }
 
 /// The open lease that the same request got before, from here on the lease of both: who asked first can no longer
-/// give it back. None also where it has lapsed.
-pub(super) fn find_same(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
-    let Some(same) = same_request(step, pool, request)?.filter(|same| same.expires_at > step.now) else {
+/// give it back. None also where it has lapsed. The inner answer is None where its secret cannot be read here: who asked
+/// first has it all the same.
+pub(super) fn find_same(
+    step: &Step<'_>,
+    pool: &Policy,
+    request: &LeaseRequest,
+) -> rusqlite::Result<Option<Option<LeasedKey>>> {
+    let Some((entry, id, secret, usage_count, expires_at)) = same_request(step, pool, request)? else {
         return Ok(None);
     };
-    step.tx.prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?.execute([same.entry.to_string()])?;
+    if expires_at <= step.now {
+        return Ok(None);
+    }
+    step.tx.prepare_cached("UPDATE leases SET repeated = 1 WHERE entry = ?1")?.execute([entry.to_string()])?;
     if planted::has(Bug::LostOnRetry) {
         let lose = format!("UPDATE \"{}\" SET usage_count = max(0, usage_count - 1) WHERE id = ?1", pool.collection);
-        step.tx.execute(&lose, [same.id.to_string()])?;
+        step.tx.execute(&lose, [id.to_string()])?;
     }
-    Ok(Some(same))
+    match secret {
+        Ok(secret) => Ok(Some(Some(LeasedKey { entry, id, secret, usage_count, expires_at }))),
+        Err(why) => keep::give_up(step, pool, id, why).map(|()| Some(None)),
+    }
 }
 
-/// The open lease, lapsed or not, that the same request got before. One of a key whose secret cannot be read any more is
-/// given back.
-fn same_request(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeasedKey>> {
-    let same = step
-        .tx
+/// The same as the answer to a lease.
+fn repeated(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<LeaseAnswer>> {
+    let same = find_same(step, pool, request)?;
+    Ok(same.map(|same| same.map_or(LeaseAnswer::SameUnreadable, LeaseAnswer::Same)))
+}
+
+/// A lease of an earlier request: its id, its key with secret and count, and its end.
+type Earlier = (EntryId, KeyId, Result<Secret, NotOpened>, u64, Timestamp);
+
+/// The open lease, lapsed or not, that the same request got before.
+fn same_request(step: &Step<'_>, pool: &Policy, request: &LeaseRequest) -> rusqlite::Result<Option<Earlier>> {
+    step.tx
         .prepare_cached(&format!(
-            "SELECT leases.entry, k.id, k.usage_count, leases.expires_at, k.api_key, k.sealed, k.sealed_by
+            "SELECT k.api_key, k.sealed, k.sealed_by, k.unreadable, leases.entry, k.id, k.usage_count, leases.expires_at
              FROM leases JOIN \"{}\" AS k ON k.id = leases.key WHERE leases.collection = ?1 AND leases.idem = ?2",
             pool.collection
         ))?
         .query_row((&pool.collection, request.idem.as_str()), |found| {
-            let id = row::id(found, 1)?;
-            let (entry, usage_count) = (row::parsed::<EntryId>(found, 0)?, found.get(2)?);
-            let expires_at = Timestamp::from_millis(found.get(3)?);
-            let leased = |secret| LeasedKey { entry, id, secret, usage_count, expires_at };
-            let secret = row::secret(step, pool, id, found, [4, 5, 6])?;
-            Ok(secret.map(leased).map_err(|why| (entry, id, why)))
+            let id = row::id(found, 5)?;
+            let secret = row::stored(found, [0, 1, 2, 3], |stored| step.vault.open(pool, id, stored))?;
+            let expires_at = Timestamp::from_millis(found.get(7)?);
+            Ok((row::parsed::<EntryId>(found, 4)?, id, secret, found.get(6)?, expires_at))
         })
-        .optional()?;
-    match same {
-        Some(Err((entry, id, why))) => {
-            keep::give_up(step, pool, id, why)?;
-            step.tx.prepare_cached("DELETE FROM leases WHERE entry = ?1")?.execute([entry.to_string()])?;
-            Ok(None)
-        }
-        Some(Ok(same)) => Ok(Some(same)),
-        None => Ok(None),
-    }
+        .optional()
 }
 
 pub(super) fn renew(

@@ -320,7 +320,8 @@ impl Store for SqliteStore {
 
     async fn find_same(&self, pool: &Policy, request: &LeaseRequest) -> Result<Option<LeasedKey>, StoreError> {
         let (pool, request) = (pool.clone(), request.clone());
-        self.write(move |step| lease::find_same(step, &pool, &request)).await
+        let same = self.write(move |step| lease::find_same(step, &pool, &request)).await?;
+        same.map(|same| same.ok_or_else(StoreError::same_unreadable)).transpose()
     }
 
     async fn stats(&self, pool: &Policy, uses_per_key: u32) -> Result<PoolStats, StoreError> {

@@ -1,12 +1,12 @@
 //! remove: take a key out of the pool, its leases with it.
 
-use super::{Step, removed, show::show};
+use super::{Step, keep, removed, show::show};
 use crate::domain::{KeyId, Policy};
 
 pub(super) fn remove(step: &Step<'_>, pool: &Policy, id: KeyId) -> rusqlite::Result<bool> {
     let Some(seen) = show(step, pool, id)? else { return Ok(false) };
     if seen.value.from_file {
-        removed::remember(step, pool, &seen.value)?;
+        removed::remember(step, pool, &keep::api_key(step, pool, id)?)?;
     }
     leases(step, pool, id)?;
     let removed = step

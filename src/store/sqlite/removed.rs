@@ -1,16 +1,14 @@
 //! Keys that an operator took out of a pool while its key file still has them.
 
 use super::Step;
-use crate::domain::{KeyRecord, Policy, Secret};
-use crate::store::removed::names;
+use crate::domain::{Policy, Secret};
+use crate::store::removed::{name, names};
 
-/// Keeps the file from bringing this key back.
-pub(super) fn remember(step: &Step<'_>, pool: &Policy, record: &KeyRecord) -> rusqlite::Result<()> {
-    let Some(secret) = &record.key.secret else { return Ok(()) };
-    let name = &names(step.vault, pool, secret)[0];
+/// Keeps the file from bringing back the key that was kept under this text.
+pub(super) fn remember(step: &Step<'_>, pool: &Policy, api_key: &str) -> rusqlite::Result<()> {
     step.tx
         .prepare_cached("INSERT OR REPLACE INTO keylend_meta (name, value) VALUES (?1, ?2)")?
-        .execute((name, step.now.as_millis()))
+        .execute((name(pool, api_key), step.now.as_millis()))
         .map(|_| ())
 }
 

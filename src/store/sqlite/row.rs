@@ -5,9 +5,7 @@ use rusqlite::{Error, Row};
 
 use super::Step;
 use crate::domain::secret::STANDS_FOR;
-use crate::domain::{
-    DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Secret, Timestamp, UsageCount, Verified,
-};
+use crate::domain::{DisabledReason, Key, KeyId, KeyRecord, OpenLease, Policy, Timestamp, UsageCount, Verified};
 use crate::store::vault::{NotOpened, Stored};
 
 /// The columns that [`key`] reads, of the pool's table as `k`.
@@ -15,7 +13,7 @@ pub(super) fn key_columns(pool: &Policy) -> String {
     let leases = leases(pool);
     format!(
         "k.id, k.api_key, k.usage_count, k.last_used, k.is_active, k.resting_until,
-         (SELECT count(*) {leases}), (SELECT min(expires_at) {leases}), k.sealed, k.sealed_by"
+         (SELECT count(*) {leases}), (SELECT min(expires_at) {leases}), k.sealed, k.sealed_by, k.unreadable"
     )
 }
 
@@ -38,13 +36,13 @@ pub(super) fn leases(pool: &Policy) -> String {
 pub(super) fn record(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let mut record = KeyRecord {
         key: key(step, pool, row)?,
-        order: row.get(10)?,
+        order: row.get(11)?,
         leases: Vec::new(),
-        disabled_reason: text(row, 11)?.as_deref().and_then(DisabledReason::of_word),
-        note: text(row, 12)?,
-        added_at: instant(row, 13)?,
-        from_file: row.get(14)?,
-        verified: Verified::of(instant(row, 15)?, text(row, 16)?.as_deref(), row.get(17)?),
+        disabled_reason: text(row, 12)?.as_deref().and_then(DisabledReason::of_word),
+        note: text(row, 13)?,
+        added_at: instant(row, 14)?,
+        from_file: row.get(15)?,
+        verified: Verified::of(instant(row, 16)?, text(row, 17)?.as_deref(), row.get(18)?),
         sealed_by: sealed_by(row, [1, 9])?,
     };
     if record.key.open_leases.is_some_and(|open| open > 0) {
@@ -80,7 +78,7 @@ pub(super) fn key(step: &Step<'_>, pool: &Policy, row: &Row<'_>) -> rusqlite::Re
     let id = id(row, 0)?;
     Ok(Key {
         id,
-        secret: secret(step, pool, id, row, [1, 8, 9])?.ok(),
+        secret: stored(row, [1, 8, 9, 10], |stored| step.vault.open(pool, id, stored))?.ok(),
         usage_count: UsageCount::from_i64(row.get(2)?),
         last_used: instant(row, 3)?,
         is_active: row.get(4)?,
@@ -103,20 +101,17 @@ where
     text.parse().map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
-/// The secret of a key, by the columns of `api_key`, `sealed` and `sealed_by`; the inner error says why there is none.
-pub(super) fn secret(
-    step: &Step<'_>,
-    pool: &Policy,
-    id: KeyId,
+/// What `open` makes of a stored secret, by the columns of `api_key`, `sealed`, `sealed_by` and `unreadable`.
+pub(super) fn stored<T>(
     row: &Row<'_>,
-    [api_key, sealed, sealed_by]: [usize; 3],
-) -> rusqlite::Result<Result<Secret, NotOpened>> {
-    let Ok(api_key) = std::str::from_utf8(row.get_ref(api_key)?.as_bytes()?) else {
-        return Ok(Err(NotOpened::NoSecret));
-    };
-    let sealed = row.get_ref(sealed)?.as_bytes_or_null()?;
-    let sealed_by = row.get_ref(sealed_by)?.as_bytes_or_null()?.and_then(|text| std::str::from_utf8(text).ok());
-    Ok(step.vault.open(pool, id, Stored { api_key, sealed, sealed_by }))
+    [api_key, sealed, sealed_by, unreadable]: [usize; 4],
+    open: impl FnOnce(Stored<'_>) -> Result<T, NotOpened>,
+) -> rusqlite::Result<Result<T, NotOpened>> {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let Some(api_key) = text(row.get_ref(api_key)?.as_bytes()?) else { return Ok(Err(NotOpened::NoSecret)) };
+    let bytes = |column: usize| -> rusqlite::Result<Option<&[u8]>> { Ok(row.get_ref(column)?.as_bytes_or_null()?) };
+    let sealed_by = bytes(sealed_by)?.and_then(text);
+    Ok(open(Stored { api_key, sealed: bytes(sealed)?, sealed_by, unreadable: bytes(unreadable)? }))
 }
 
 pub(super) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::{Step, busy};
 use crate::domain::{Picks, Policy};
@@ -121,7 +121,7 @@ pub(super) enum OpenError {
     Foreign,
     OtherVersion(i32),
     Damaged,
-    Busy,
+    NotText,
     Sqlite(rusqlite::Error),
 }
 
@@ -158,7 +158,9 @@ pub(super) fn explain(error: OpenError, path: &Path) -> StoreError {
              left as it is: run that one, or {advice}",
             if version < VERSION { "an older" } else { "a newer" },
         )),
-        OpenError::Busy => StoreError::Away("other processes kept the file busy".into()),
+        OpenError::NotText => {
+            StoreError::Unusable("a copy needs a path that is UTF-8 text: name another one".to_owned())
+        }
         OpenError::Damaged => damaged(&file.to_string()),
         OpenError::Sqlite(error) => match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(&file.to_string()),
@@ -187,13 +189,11 @@ pub(super) fn damaged(file: &str) -> StoreError {
 ///
 /// The inner error says which of this instance's keys for secrets are other ones than the store knows, and what to do.
 pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<Result<(), String>> {
-    for (name, fingerprint, setting) in step.vault.recorded() {
+    for (name, fingerprint, _) in step.vault.recorded() {
         step.tx.execute("INSERT OR IGNORE INTO keylend_meta (name, value) VALUES (?1, ?2)", (&name, &fingerprint))?;
-        let known: String =
-            step.tx.query_row("SELECT value FROM keylend_meta WHERE name = ?1", [&name], |row| row.get(0))?;
-        if known != fingerprint {
-            return Ok(Err(vault::other_key(&name, setting)));
-        }
+    }
+    if let Some(why) = other_keys(step)? {
+        return Ok(Err(why));
     }
     let table = &pool.collection;
     step.tx.execute_batch(&format!(
@@ -224,10 +224,39 @@ pub(super) fn prepare(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<Result
             step.tx.execute_batch(&format!("ALTER TABLE \"{table}\" ADD COLUMN {name} {of_type}"))?;
         }
     }
+    if lacks_keys(step, pool)? {
+        return Ok(Err(vault::no_keys(pool)));
+    }
     for (name, columns) in indexes(pool) {
         step.tx.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{name}\" ON \"{table}\" ({columns});"))?;
     }
     Ok(Ok(()))
+}
+
+/// What to say of a key of this instance that is another one than the store knows by its name; None = all are the same,
+/// or not known yet.
+pub(super) fn other_keys(step: &Step<'_>) -> rusqlite::Result<Option<String>> {
+    let mut find = step.tx.prepare_cached("SELECT value FROM keylend_meta WHERE name = ?1")?;
+    for (name, fingerprint, setting) in step.vault.recorded() {
+        let known = find.query_row([&name], |row| row.get::<_, String>(0)).optional()?;
+        if known.is_some_and(|known| known != fingerprint) {
+            return Ok(Some(vault::other_key(&name, setting)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the pool, whose table is there, holds encrypted keys and this instance has no keys for secrets.
+pub(super) fn lacks_keys(step: &Step<'_>, pool: &Policy) -> rusqlite::Result<bool> {
+    if step.vault.has_keys() {
+        return Ok(false);
+    }
+    // A range of the index on it.
+    let mut find = step.tx.prepare_cached(&format!(
+        "SELECT 1 FROM \"{}\" WHERE api_key >= ?1 AND api_key < ?2 LIMIT 1",
+        pool.collection
+    ))?;
+    find.exists(vault::RANGE)
 }
 
 /// Whether the table of a pool was made by an older program, and lacks columns.

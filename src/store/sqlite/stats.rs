@@ -8,7 +8,7 @@ pub(super) fn stats(step: &Step<'_>, pool: &Policy, uses_per_key: u32) -> rusqli
     // Also of a table of an older program, for who only looks.
     let mut columns = row::key_columns(pool);
     if schema::is_older(step, pool)? {
-        columns = columns.replace("k.sealed, k.sealed_by", "NULL, NULL");
+        columns = columns.replace("k.sealed, k.sealed_by, k.unreadable", "NULL, NULL, NULL");
     }
     let mut all = step.tx.prepare_cached(&format!("SELECT {columns} FROM \"{}\" AS k", pool.collection))?;
     let mut gathering = Gathering::new(uses_per_key, step.now);

@@ -26,6 +26,9 @@ use crate::domain::{KeyId, Policy, Secret};
 /// The first byte of what is sealed: how it was.
 const VERSION: u8 = 1;
 
+/// From where to where texts that stand for a secret are, in the order of texts.
+pub(super) const RANGE: [&str; 2] = [STANDS_FOR, "keylend-sealed;"];
+
 /// The sizes of what stands before and behind the encrypted text, in bytes. So long a nonce may be chosen by chance for
 /// any number of keys.
 const NONCE: usize = 24;
@@ -64,6 +67,15 @@ pub struct Stored<'a> {
     pub sealed: Option<&'a [u8]>,
     /// `sealed_by`, where it is text.
     pub sealed_by: Option<&'a str>,
+    /// `unreadable`, where it is bytes: what did not decrypt before.
+    pub unreadable: Option<&'a [u8]>,
+}
+
+impl Stored<'_> {
+    /// Whether its bytes did not decrypt before.
+    pub fn is_given_up(&self) -> bool {
+        self.api_key.starts_with(STANDS_FOR) && self.sealed.is_some() && self.sealed == self.unreadable
+    }
 }
 
 /// Why no secret comes out of what is stored.
@@ -91,6 +103,15 @@ impl NotOpened {
             "the key is invalid: its secret cannot be read"
         );
     }
+}
+
+/// What to say where a pool holds encrypted keys and this instance has none: what it added would stand there twice.
+pub(super) fn no_keys(pool: &Policy) -> String {
+    format!(
+        "pool {}: its keys are encrypted: set KEYLEND_ENCRYPTION_KEYS and KEYLEND_DIGEST_KEY as all instances on this store \
+         have them",
+        pool.name
+    )
 }
 
 /// What to say of a key that is another one than was recorded under this name; and the setting that it comes from.
@@ -138,8 +159,13 @@ impl Vault {
     pub fn keep(&self, pool: &Policy, id: KeyId, secret: &Secret) -> Kept {
         match &self.0 {
             Some(keys) if pool.encrypt => keys.seal(pool, id, secret),
-            _ => Kept { api_key: secret.expose().to_owned(), sealed: None },
+            _ => self.plain(secret),
         }
+    }
+
+    /// Keeps a secret as it is, whatever its pool wants.
+    pub fn plain(&self, secret: &Secret) -> Kept {
+        Kept { api_key: secret.expose().to_owned(), sealed: None }
     }
 
     /// Keeps a secret encrypted, whatever its pool wants. None = there are no keys.
@@ -162,16 +188,22 @@ impl Vault {
         self.has_keys()
     }
 
-    /// A digest of the secret, by which nobody finds it without the key; None without keys.
-    pub(super) fn digest(&self, pool: &Policy, secret: &Secret) -> Option<String> {
-        Some(self.0.as_ref()?.digest.hex(pool, secret))
-    }
-
-    /// The secret in what is stored of the key with this id.
+    /// The secret in what is stored of the key with this id, unless its bytes did not decrypt before.
     ///
     /// # Errors
     /// Why there is none.
     pub fn open(&self, pool: &Policy, id: KeyId, stored: Stored<'_>) -> Result<Secret, NotOpened> {
+        if stored.is_given_up() {
+            return Err(NotOpened::Unreadable);
+        }
+        self.open_anew(pool, id, stored)
+    }
+
+    /// The same, whatever became of it before: what was in the way, such as another key or name of the pool, may be gone.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn open_anew(&self, pool: &Policy, id: KeyId, stored: Stored<'_>) -> Result<Secret, NotOpened> {
         if !stored.api_key.starts_with(STANDS_FOR) {
             return Secret::parse(stored.api_key).map_err(|_| NotOpened::NoSecret);
         }
@@ -272,6 +304,7 @@ mod tests {
             api_key: &kept.api_key,
             sealed: sealed.map(|(bytes, _)| bytes.as_slice()),
             sealed_by: sealed.map(|(_, by)| by.as_str()),
+            unreadable: None,
         }
     }
 
@@ -301,6 +334,9 @@ mod tests {
         );
         assert_eq!(open(&vault, &mine, id(1), Stored { sealed: None, ..stored(&kept) }), Err(NotOpened::NoSecret));
         assert_eq!(open(&Vault::default(), &mine, id(1), stored(&kept)), Err(NotOpened::UnknownKey));
+        let given_up = Stored { unreadable: stored(&kept).sealed, ..stored(&kept) };
+        assert_eq!(open(&vault, &mine, id(1), given_up), Err(NotOpened::Unreadable));
+        assert!(vault.open_anew(&mine, id(1), given_up).is_ok());
     }
 
     #[test]
@@ -310,7 +346,7 @@ mod tests {
         assert_eq!((kept.api_key.as_str(), kept.sealed.is_none()), ("sk-1", true));
         let opened = Vault::default().open(&plain, id(1), stored(&kept)).expect("plain");
         assert_eq!(opened.expose(), "sk-1");
-        let no_secret = Stored { api_key: "a b", sealed: None, sealed_by: None };
+        let no_secret = Stored { api_key: "a b", sealed: None, sealed_by: None, unreadable: None };
         assert_eq!(vault(&["a"]).open(&plain, id(1), no_secret).unwrap_err(), NotOpened::NoSecret);
     }
 
@@ -323,6 +359,13 @@ mod tests {
         assert_eq!(vault(&["a"]).texts(&mine, &one), [before.api_key.clone(), "sk-1".to_owned()]);
         assert_ne!(vault(&["a"]).texts(&pool("theirs"), &one)[0], before.api_key);
         assert_eq!(Vault::default().texts(&mine, &one), ["sk-1"]);
+    }
+
+    #[test]
+    fn what_stands_for_a_secret_is_in_its_range() {
+        let text = &vault(&["a"]).texts(&pool("mine"), &secret("sk-1"))[0];
+        assert!((RANGE[0]..RANGE[1]).contains(&text.as_str()));
+        assert!(!(RANGE[0]..RANGE[1]).contains(&"keylend-seal") && !(RANGE[0]..RANGE[1]).contains(&"sk-1"));
     }
 
     #[test]
@@ -354,7 +397,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let text = format!("{STANDS_FOR}{}", "0".repeat(64));
-            let odd = Stored { api_key: &text, sealed: Some(&bytes), sealed_by: Some("a") };
+            let odd = Stored { api_key: &text, sealed: Some(&bytes), sealed_by: Some("a"), unreadable: None };
             prop_assert_eq!(vault(&["a"]).open(&pool("mine"), id(1), odd).unwrap_err(), NotOpened::Unreadable);
         }
     }

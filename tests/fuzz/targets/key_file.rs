@@ -1,5 +1,6 @@
 //! Key files, one key a line, as the older Flask server's people leave them.
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 
 use keylend::domain::Secret;
@@ -15,8 +16,8 @@ const TOLD: usize = 20;
 pub fn key_file(input: &[u8]) {
     let text = written_out(input);
     let file = read(&text, 8192);
-    let seen = seen(&file);
-    assert_eq!(seen, self::seen(&read(&text, 7)), "it depends on how it comes");
+    let seen = seen(&file, &text);
+    assert_eq!(seen, self::seen(&read(&text, 7), &text), "it depends on how it comes");
     assert_eq!(seen, expected(&text));
     for (fingerprint, secret) in &file.keys {
         assert_secret(secret);
@@ -28,7 +29,7 @@ pub fn key_file(input: &[u8]) {
     let written: String = file.keys.iter().map(|(_, secret)| format!("{}\n", secret.expose())).collect();
     let again = read(written.as_bytes(), 8192);
     assert_eq!((again.invalid_lines, again.repeated, again.is_open), (0, 0, false));
-    assert_eq!(self::seen(&again).keys, seen.keys);
+    assert_eq!(self::seen(&again, written.as_bytes()).keys, seen.keys);
 }
 
 fn read(text: &[u8], piece: usize) -> KeyFile {
@@ -38,17 +39,19 @@ fn read(text: &[u8], piece: usize) -> KeyFile {
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     keys: Vec<String>,
-    /// The reason stands beside lines only that are not too long: of those no more is read than shows that.
+    /// A line that is too long is called so, whatever else is in it: no more of it is read than shows that.
     invalid: Vec<(u64, InvalidSecret)>,
     invalid_lines: u64,
     repeated: u64,
     is_open: bool,
 }
 
-fn seen(file: &KeyFile) -> Seen {
+fn seen(file: &KeyFile, text: &[u8]) -> Seen {
+    let long: BTreeSet<u64> = lines(text).filter(|(_, line, _)| line.len() > MAX_LEN).map(|(n, ..)| n).collect();
+    let reason = |(number, reason)| (number, if long.contains(&number) { InvalidSecret::TooLong } else { reason });
     Seen {
         keys: file.keys.iter().map(|(_, secret)| secret.expose().to_owned()).collect(),
-        invalid: file.invalid.clone(),
+        invalid: file.invalid.iter().copied().map(reason).collect(),
         invalid_lines: file.invalid_lines,
         repeated: file.repeated,
         is_open: file.is_open,
@@ -74,7 +77,7 @@ fn expected(text: &[u8]) -> Seen {
     expected
 }
 
-/// What is told of a line of which only the beginning is kept.
+/// What a line that is too long is called.
 fn told(line: &[u8]) -> Option<InvalidSecret> {
-    (line.len() > MAX_LEN && line[..MAX_LEN + 1].iter().all(u8::is_ascii_graphic)).then_some(InvalidSecret::TooLong)
+    (line.len() > MAX_LEN).then_some(InvalidSecret::TooLong)
 }

@@ -182,7 +182,7 @@ async fn assert_handed_out(embedded: &Embedded, record: &KeyRecord, state: State
         LeaseAnswer::New(leased) => {
             assert_eq!((Some(leased.secret.expose()), state), (secret.as_deref(), State::Usable))
         }
-        LeaseAnswer::NoUsableKey => assert_ne!(state, State::Usable, "{row}"),
+        LeaseAnswer::NoUsableKey | LeaseAnswer::SameUnreadable => assert_ne!(state, State::Usable, "{row}"),
         LeaseAnswer::Same(_) => panic!("it was asked once"),
     }
 }

@@ -20,7 +20,7 @@ pub fn sealed(input: &[u8]) {
     let mut parts = input.splitn(3, |byte| *byte == b'\n');
     let (api_key, by) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (Ok(api_key), Ok(by)) = (std::str::from_utf8(api_key), std::str::from_utf8(by)) else { return };
-    let stored = Stored { api_key, sealed: parts.next(), sealed_by: Some(by) };
+    let stored = Stored { api_key, sealed: parts.next(), sealed_by: Some(by), unreadable: None };
     match vault.open(&pool, ID, stored) {
         Ok(secret) => {
             // No fuzzer finds what only the key can make.
@@ -46,7 +46,7 @@ fn opens_again(vault: &Vault, pool: &Policy, secret: &Secret) {
     let kept = vault.keep(pool, ID, secret);
     let (bytes, by) = kept.sealed.expect("the pool is encrypted");
     assert_untold(&kept.api_key);
-    let stored = Stored { api_key: &kept.api_key, sealed: Some(&bytes), sealed_by: Some(&by) };
+    let stored = Stored { api_key: &kept.api_key, sealed: Some(&bytes), sealed_by: Some(&by), unreadable: None };
     assert_eq!(vault.open(pool, ID, stored).expect("as it was sealed").expose(), secret.expose());
     assert!(vault.open(pool, KeyId::from_bytes([8; 12]), stored).is_err());
     assert_eq!(vault.texts(pool, secret)[0], kept.api_key);
