@@ -1,6 +1,8 @@
 //! `keylend keys encrypt`, `decrypt` and `rotate`: how the secrets of a pool are kept, key after key, beside running servers.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
@@ -15,7 +17,7 @@ use crate::domain::{KeyId, KeyRecord, Policy};
 use crate::pool::{Pool, PoolError};
 use crate::store::sqlite;
 use crate::store::vault::Vault;
-use crate::store::{Keeping, KeptAnew};
+use crate::store::{Keeping, KeptAnew, StoreError};
 
 pub(super) const ENCRYPT_EXAMPLES: &str = "Examples:
   keylend keys encrypt                             once encrypt = true is set for the pool
@@ -121,17 +123,14 @@ impl Over {
         bar.finish_and_clear();
         let summary = walked?;
         begun.done(None, "the secrets of a pool are kept anew");
-        if let StoreSettings::Sqlite { path } = &settings.store
-            && self.keeping == Keeping::Encrypted
-            && !sqlite::wipe(path, settings.store_timeout).await?
-        {
-            let file = path.display();
-            output::complain(&format!(
-                "{file}-wal is in use and may hold secrets as they were: it is emptied when the servers end, or by typing \
-                 this again"
-            ));
+        tell(&summary, arguments.json)?;
+        match &settings.store {
+            StoreSettings::Sqlite { path } if self.keeping == Keeping::Encrypted => {
+                wipe(path, settings.store_timeout).await?;
+            }
+            StoreSettings::Sqlite { .. } | StoreSettings::MongoDb { .. } => {}
         }
-        tell(&summary, arguments.json)
+        if summary.failed.is_empty() { Ok(()) } else { Err(Failure::NotAll) }
     }
 
     async fn walk(&self, vault: &Vault, pool: &Pool, bar: &ProgressBar) -> Result<Summary, PoolError> {
@@ -153,6 +152,22 @@ impl Over {
             bar.inc(part.len() as u64);
         }
         Ok(summary)
+    }
+}
+
+/// Takes away what secrets were before, in the file of the embedded store and beside it.
+async fn wipe(file: &Path, patience: Duration) -> Result<(), StoreError> {
+    match sqlite::wipe(file, patience).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(StoreError::Away(_)) => {
+            output::complain(&format!(
+                "{0} and {0}-wal may still hold secrets as they were, for others kept them busy: type this again when there \
+                 is less to do",
+                file.display()
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -191,5 +206,5 @@ fn tell(summary: &Summary, json: bool) -> Result<(), Failure> {
         let Summary { changed, as_it_was, failed } = summary;
         output::print(&format!("{changed} changed, {as_it_was} as they were, {} failed", failed.len()))?;
     }
-    if summary.failed.is_empty() { Ok(()) } else { Err(Failure::NotAll) }
+    Ok(())
 }

@@ -129,9 +129,10 @@ pub(super) fn other_key(name: &str, setting: &str) -> String {
 }
 
 impl Vault {
-    /// The vault of these keys, of which the first encrypts; there is at least one.
+    /// The vault of these keys, of which the first encrypts. Without one it has no keys at all.
     pub fn new(encryption: Vec<EncryptionKey>, digest: DigestKey) -> Self {
-        Self(Some(Arc::new(Keys { encryption, digest })))
+        let is_any = !encryption.is_empty();
+        Self(is_any.then(|| Arc::new(Keys { encryption, digest })))
     }
 
     /// Whether there are keys.
