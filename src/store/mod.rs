@@ -199,12 +199,25 @@ pub enum Keeping {
 }
 
 impl Keeping {
-    /// The secret kept this way. None = it is already. `by`: the name of the key that it is encrypted with now.
-    fn of(self, vault: &Vault, pool: &Policy, id: KeyId, secret: &Secret, by: Option<&str>) -> Option<Kept> {
+    /// The secret kept this way. None = it is already. `by`: the name of the key that it is encrypted with now. One that was
+    /// given up, and opens after all, is kept anew in any case.
+    fn of(
+        self,
+        vault: &Vault,
+        pool: &Policy,
+        id: KeyId,
+        secret: &Secret,
+        by: Option<&str>,
+        is_given_up: bool,
+    ) -> Option<Kept> {
+        let is_so = match self {
+            Self::Encrypted => by.is_some() && by == vault.names().next(),
+            Self::Plain => by.is_none(),
+        };
         match self {
-            Self::Encrypted if by.is_some() && by == vault.names().next() => None,
+            _ if is_so && !is_given_up => None,
             Self::Encrypted => vault.seal(pool, id, secret),
-            Self::Plain => by.map(|_| vault.plain(secret)),
+            Self::Plain => Some(vault.plain(secret)),
         }
     }
 }

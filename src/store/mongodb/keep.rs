@@ -32,14 +32,9 @@ pub(super) async fn keep_anew(
                 return Ok(KeptAnew::NotOpened(why));
             }
         };
-        // What was given up and opens after all is kept anew in any case.
         let is_given_up = stored.is_some_and(|stored| stored.is_given_up());
-        let by = document::sealed_by(&found).filter(|_| !is_given_up);
-        let kept = match keeping.of(&store.vault, pool, id, &secret, by) {
-            None if is_given_up => store.vault.plain(&secret),
-            None => return Ok(KeptAnew::AsItWas),
-            Some(kept) => kept,
-        };
+        let kept = keeping.of(&store.vault, pool, id, &secret, document::sealed_by(&found), is_given_up);
+        let Some(kept) = kept else { return Ok(KeptAnew::AsItWas) };
         // The index keeps one text from being there twice; the other one that the secret can have is looked for.
         if has_twin(store, pool, id, &secret).await? {
             return Ok(KeptAnew::Twin);
@@ -152,8 +147,8 @@ pub(super) async fn prepare(store: &MongoStore, pool: &Policy) -> Result<(), Sto
 pub(super) async fn wrong_keys(store: &MongoStore, pool: &Policy) -> Result<Vec<String>, StoreError> {
     let mut wrong = Vec::new();
     if !store.vault.has_keys() {
-        // A range of the index on it.
-        let sealed = doc! {"api_key": {"$gte": vault::RANGE[0], "$lt": vault::RANGE[1]}};
+        // A range of the index on it, which holds texts from "" on: the query says so as well.
+        let sealed = doc! {"api_key": {"$gte": vault::RANGE[0], "$lt": vault::RANGE[1], "$gt": ""}};
         let found = store.keys(pool).find_one(sealed).projection(doc! {"_id": 1}).max_time(store.time_limit).await;
         wrong.extend(found.map_err(error::of_read)?.map(|_| vault::no_keys(pool)));
     }

@@ -190,8 +190,9 @@ impl Store for MongoStore {
     }
 
     async fn prepare(&self, pool: &Policy) -> Result<Vec<String>, StoreError> {
-        keep::prepare(self, pool).await?;
         let mut notices = index::prepare(self, pool).await?;
+        // By an index: without it, the look for encrypted keys would go over all documents.
+        keep::prepare(self, pool).await?;
         notices.extend(databases::elsewhere(self, pool).await);
         Ok(notices)
     }

@@ -35,13 +35,8 @@ pub(super) fn keep_anew(step: &Step<'_>, pool: &Policy, id: KeyId, keeping: Keep
             return Ok(KeptAnew::NotOpened(why));
         }
     };
-    // What was given up and opens after all is kept anew in any case.
-    let by = by.as_deref().filter(|_| !is_given_up);
-    let kept = match keeping.of(step.vault, pool, id, &secret, by) {
-        None if is_given_up => step.vault.plain(&secret),
-        None => return Ok(KeptAnew::AsItWas),
-        Some(kept) => kept,
-    };
+    let kept = keeping.of(step.vault, pool, id, &secret, by.as_deref(), is_given_up);
+    let Some(kept) = kept else { return Ok(KeptAnew::AsItWas) };
     if has_twin(step, pool, id, &secret)? {
         return Ok(KeptAnew::Twin);
     }
